@@ -1,0 +1,185 @@
+# Every command that the README and CI name is a target here. `make help` lists
+# them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# buf and staticcheck are tools of a module of their own: in go.mod they would
+# drag a hundred modules and another protobuf runtime into the product.
+TOOL := go tool -modfile=proto/tools/go.mod
+BUF := $(TOOL) buf
+
+# What to hand on: make run ARGS=..., make test TESTFLAGS=..., and so on.
+ARGS ?=
+TESTFLAGS ?=
+BENCH ?= .
+BENCHFLAGS ?=
+FUZZ ?= .
+FUZZTIME ?= 60s
+# The commit that the contract must stay compatible with. Empty: the last
+# commit, or the one before it where nothing under proto/ has changed since.
+AGAINST ?=
+
+GOOGLE_PROTOS := proto/deps/google/api/annotations.proto
+# Every folder with a lock file gets its packages by `npm ci`.
+NPM_FOLDERS := $(patsubst %/package-lock.json,%,$(wildcard proto/tools/package-lock.json clients/*/package-lock.json gateway/*/package-lock.json e2e/package-lock.json e2e/*/package-lock.json))
+
+##@ The main ones
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " }
+		/^##@ / { printf "\n%s\n", substr($$0, 5) }
+		/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: build ## Start a node with the shop contract, a live feed of orders and a page that shows them
+	@exec bin/watchroute demo $(ARGS)
+
+.PHONY: test
+test: ## Install what is missing, then check and test everything
+	@$(MAKE) prepare
+	log=$$(mktemp)
+	trap 'rm -f "$$log"' EXIT
+	failed=
+	for step in check-generated lint-proto breaking vet test-go test-e2e; do
+		echo "== $$step"
+		$(MAKE) $$step 2>&1 | tee -a "$$log" || failed+=" $$step"
+	done
+	count() { grep -cE "$$1" "$$log" || true; }
+	echo "make test: $${failed:+FAILED:$$failed: }$$(count '^ok\s') packages ok, $$(count '^FAIL\s+\S') failed, in $$SECONDS s"
+	[ -z "$$failed" ]
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp)
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem $(BENCHFLAGS) ./...
+
+.PHONY: generate
+generate: deps npm ## Write gen/ anew from proto/
+	@$(BUF) generate
+
+.PHONY: lint
+lint: lint-proto vet ## Look for mistakes in the contracts and in the Go code
+	@$(TOOL) staticcheck ./...
+	if [ -f e2e/go.mod ]; then
+		staticcheck=$$($(TOOL) -n staticcheck)
+		cd e2e && "$$staticcheck" ./...
+	fi
+
+.PHONY: build
+build: ## Build bin/watchroute
+	@CGO_ENABLED=0 go build -trimpath -o bin/watchroute ./cmd/watchroute
+
+##@ Parts of the above
+
+.PHONY: test-go
+test-go: ## Test the product, with the race detector
+	@CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+
+.PHONY: test-e2e
+test-e2e: npm ## Test whole processes, browsers and faults
+	@if [ ! -f e2e/go.mod ]; then
+		echo "test-e2e: skipped, there is no e2e/go.mod"
+		exit
+	fi
+	cd e2e && go test $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
+	@found=$$(grep -rnoE '^func Fuzz\w+' --include='*_test.go' --exclude-dir=node_modules --exclude-dir=e2e . |
+		sed -E 's|/[^/]*:[0-9]+:func | |' | sort -u | { grep -E '$(FUZZ)' || true; })
+	[ -n "$$found" ] || { echo 'fuzz: no fuzzer matches $(FUZZ)'; exit; }
+	while read -r folder name; do
+		echo "== $$folder $$name"
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$folder" < /dev/null
+	done <<< "$$found"
+	echo "fuzz: $$(wc -l <<< "$$found") fuzzers, $(FUZZTIME) each, no finding"
+
+.PHONY: vet
+vet: ## Run go vet
+	@go vet ./...
+	if [ -f e2e/go.mod ]; then cd e2e && go vet ./...; fi
+
+.PHONY: lint-proto
+lint-proto: deps ## Check style and format of the contracts
+	@$(BUF) lint
+	$(BUF) format --diff --exit-code --exclude-path proto/deps/google
+
+.PHONY: breaking
+breaking: deps ## Check that the contracts still serve the clients of the last commit (AGAINST=commit)
+	@against='$(AGAINST)'
+	if ! git rev-parse --quiet --verify HEAD > /dev/null 2>&1; then
+		echo 'breaking: skipped, there is no commit yet'
+		exit
+	fi
+	if [ -z "$$against" ]; then
+		against=HEAD
+		[ -n "$$(git status --porcelain -- proto buf.yaml)" ] || against=HEAD~1
+	fi
+	if ! git cat-file -e "$$against:proto" 2> /dev/null || ! git cat-file -e "$$against:buf.yaml" 2> /dev/null; then
+		echo "breaking: skipped, $$against does not exist or has no contracts"
+		exit
+	fi
+	# Not `--against .git`: that tree lacks the git-ignored google protos.
+	base=$$(mktemp -d)
+	trap 'rm -rf "$$base"' EXIT
+	git archive "$$against" buf.yaml proto | tar -x -C "$$base"
+	mkdir -p "$$base/proto/deps"
+	cp -R proto/deps/google "$$base/proto/deps/"
+	$(BUF) breaking --against "$$base"
+	echo "breaking: compatible with $$against"
+
+.PHONY: check-generated
+check-generated: deps npm ## Check that gen/ is, byte for byte, what proto/ generates
+	@fresh=$$(mktemp -d)
+	trap 'rm -rf "$$fresh"' EXIT
+	$(BUF) generate -o "$$fresh"
+	if ! diff -rq "$$fresh/gen" gen; then
+		echo 'check-generated: gen/ differs from what proto/ generates; run `make generate`' >&2
+		exit 1
+	fi
+
+##@ What the others need; each does nothing where nothing is stale
+
+.PHONY: prepare
+prepare: ## Install the Debian packages that tests need and that are missing
+	@need() { command -v "$$1" > /dev/null || missing+=" $$2"; }
+	missing=
+	need go go; need node node; need npm npm
+	[ -z "$$missing" ] || { echo "prepare: install these first (Go 1.26, Node 20 or newer):$$missing" >&2; exit 1; }
+	need git git; need gcc gcc
+	if [ -f e2e/go.mod ]; then need curl curl; need chromium chromium; fi
+	[ -n "$$missing" ] || exit 0
+	root=
+	[ "$$(id -u)" = 0 ] || root='sudo -n'
+	if ! command -v apt-get > /dev/null || ! $$root true 2> /dev/null; then
+		echo "prepare: missing, and only root on a Debian machine can install them from here:$$missing" >&2
+		exit 1
+	fi
+	echo "prepare: installing$$missing"
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+	$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing > /dev/null
+
+.PHONY: deps
+deps: $(GOOGLE_PROTOS) ## Print the google/api and google/rpc protos from the Go runtime
+
+$(GOOGLE_PROTOS): proto/deps/main.go go.mod
+	@rm -rf proto/deps/google
+	go run ./proto/deps proto/deps
+	touch $@
+
+.PHONY: npm
+npm: $(NPM_FOLDERS:%=%/node_modules/.package-lock.json) ## Install the npm packages of every lock file
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	@npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: clean
+clean: ## Remove what was built and installed, but not gen/ and not data
+	@rm -rf bin proto/deps/google $(NPM_FOLDERS:%=%/node_modules)
