@@ -47,6 +47,14 @@ var rules = []rule{{
 	},
 	why: "the hub works over any log and under any transport",
 }, {
+	folder: "internal/schema",
+	never:  []string{"/internal/changelog/store", "/internal/changelog/local", "/internal/hub", "/internal/wire", "/server", "/gateway", "/cmd", "google.golang.org/grpc", "net/http"},
+	why:    "what a value is does not depend on where it is kept or sent",
+}, {
+	folder: "internal/wire",
+	never:  []string{"/internal/changelog/store", "/internal/changelog/local", "/server", "/gateway", "/cmd", "google.golang.org/grpc/internal"},
+	why:    "encoding is a pure function of what the hub says",
+}, {
 	folder: "server",
 	never:  []string{"/gateway", "/cmd"},
 	why:    "a node serves gRPC without an HTTP front",

@@ -1,0 +1,55 @@
+package local
+
+import (
+	"github.com/watchroute/watchroute/internal/changelog"
+)
+
+// commitGroups is the committer. It ends when the queue is closed and empty.
+func (l *Log) commitGroups() {
+	var group []*pending
+	for {
+		group = l.queue.take(group[:0], l.config.GroupWrites, l.config.GroupBytes)
+		if len(group) == 0 {
+			return
+		}
+		batches, err := l.commit(group)
+		if err == nil {
+			l.subscribers.call(batches)
+		}
+		for _, p := range group {
+			if err != nil {
+				p.result, p.err = changelog.Result{}, err
+			}
+			close(p.done)
+		}
+		clear(group)
+	}
+}
+
+// commit applies a group of writes and returns what they changed, in order, when
+// it is durable and visible. An error stands for all of them.
+func (l *Log) commit(group []*pending) ([]*changelog.Batch, error) {
+	g, err := l.store.Begin()
+	if err != nil {
+		return nil, err
+	}
+	defer g.Drop()
+	var batches []*changelog.Batch
+	for _, p := range group {
+		if p.err = p.ctx.Err(); p.err != nil { // its writer is gone
+			continue
+		}
+		d := decision{group: g, write: p.write, now: l.config.Now()}
+		batch, err := d.take()
+		if err != nil {
+			return nil, err
+		}
+		if p.err = d.refused; p.err == nil {
+			p.result = d.result
+		}
+		if batch != nil {
+			batches = append(batches, batch)
+		}
+	}
+	return batches, g.Commit()
+}

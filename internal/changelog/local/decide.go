@@ -1,0 +1,169 @@
+package local
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/base32"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/changelog/store"
+	"github.com/watchroute/watchroute/internal/resource"
+)
+
+// decision says what one write does, in a group that shows what those before it
+// did.
+type decision struct {
+	group *store.Group
+	write changelog.Write
+	now   time.Time
+
+	// The answer to the writer: one of them.
+	result  changelog.Result
+	refused error
+}
+
+// take puts what the write changes into the group, and returns it; nil where it
+// changes nothing or is refused. An error is the store's and ends the group.
+func (d *decision) take() (*changelog.Batch, error) {
+	w := d.write
+	if w.RequestID != "" {
+		earlier, err := d.group.Request(w.Collection, w.RequestID)
+		if err != nil {
+			return nil, err
+		}
+		if earlier != nil {
+			d.replay(earlier)
+			return nil, nil
+		}
+	}
+	head, last := d.group.Head(w.Collection)
+	batch := &changelog.Batch{Collection: w.Collection, Revision: head + 1, Time: fromClock(d.now, last)}
+	d.result = changelog.Result{
+		Records: make([]*changelog.Record, len(w.Ops)),
+		Changes: make([]bool, len(w.Ops)),
+	}
+	for i := range w.Ops {
+		old, err := d.group.Newest(w.Collection, w.Ops[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		d.result.Records[i] = old
+		if old != nil && old.Absent {
+			old = nil
+		}
+		if d.refused = d.check(i, old); d.refused != nil {
+			return nil, nil
+		}
+		r := next(&w.Ops[i], old, batch)
+		if r == nil {
+			continue
+		}
+		d.result.Records[i], d.result.Changes[i], d.result.Changed = r, true, true
+		batch.Changes = append(batch.Changes, changelog.Change{New: r})
+	}
+	d.group.Create(w.Collection)
+	if d.result.Changed {
+		slices.SortFunc(batch.Changes, func(a, b changelog.Change) int { return cmp.Compare(a.New.ID, b.New.ID) })
+		if err := d.group.Put(batch); err != nil {
+			return nil, err
+		}
+		d.result.Revision, d.result.Time = batch.Revision, batch.Time
+	} else {
+		d.result.Revision, d.result.Time = head, batch.Time
+		batch = nil
+	}
+	if w.RequestID != "" {
+		return batch, d.group.PutRequest(w.Collection, w.RequestID, &store.Request{
+			Digest: w.Digest, Time: d.result.Time, Revision: d.result.Revision,
+			Records: d.result.Records, Changes: d.result.Changes,
+		})
+	}
+	return batch, nil
+}
+
+// fromClock is now, as it is written down, or last if the clock went back.
+func fromClock(now, last time.Time) time.Time {
+	now = time.Unix(0, now.UnixNano()).UTC()
+	if now.Before(last) {
+		return last
+	}
+	return now
+}
+
+// replay gives the earlier result. Where only the store has the values, Write
+// fetches them.
+func (d *decision) replay(earlier *store.Request) {
+	if earlier.Digest != d.write.Digest {
+		d.refused = resource.Errorf(resource.RequestIDReused, "the request id %q was used for another write", d.write.RequestID)
+		return
+	}
+	d.result = changelog.Result{
+		Revision: earlier.Revision, Time: earlier.Time, Replayed: true,
+		Changed: slices.Contains(earlier.Changes, true),
+		Records: slices.Clone(earlier.Records), Changes: slices.Clone(earlier.Changes),
+	}
+}
+
+// check says whether an op's precondition holds for what is there; nil: nothing.
+func (d *decision) check(i int, old *changelog.Record) error {
+	op := &d.write.Ops[i]
+	name := resource.Name{Collection: d.write.Collection, ID: op.ID}.String()
+	fail := func(format string, args ...any) error {
+		args = append([]any{i, name}, args...)
+		err := resource.Errorf(resource.PreconditionFailed, "operation %d: %s "+format, args...).With("name", name)
+		if old == nil {
+			return err.With("revision", "0")
+		}
+		return err.With("revision", strconv.FormatUint(old.Revision, 10)).With("etag", old.ETag())
+	}
+	c := op.If
+	switch {
+	case c == changelog.Precondition{}:
+		return nil
+	case c.MustNotExist && old != nil:
+		return fail("exists, at revision %d", old.Revision)
+	case old == nil && (c.MustExist || c.Revision != 0 || c.ETag != ""):
+		return fail("does not exist")
+	case c.Revision != 0 && c.Revision != old.Revision:
+		return fail("is at revision %d, not %d", old.Revision, c.Revision)
+	case c.ETag != "" && c.ETag != old.ETag():
+		return fail("has another etag: it is at revision %d", old.Revision)
+	}
+	return nil
+}
+
+// next is the record that an op makes of what is there; nil where it changes
+// nothing.
+func next(op *changelog.Op, old *changelog.Record, b *changelog.Batch) *changelog.Record {
+	r := &changelog.Record{ID: op.ID, Revision: b.Revision, Time: b.Time}
+	if op.Delete {
+		if old == nil {
+			return nil
+		}
+		r.Absent = true
+		return r
+	}
+	r.Labels, r.Type, r.Data = op.Labels, op.Type, op.Data
+	if old == nil {
+		r.UID, r.CreateRevision, r.CreateTime = newUID(), b.Revision, b.Time
+		return r
+	}
+	if r.Type == old.Type && bytes.Equal(r.Data, old.Data) && maps.Equal(r.Labels, old.Labels) {
+		return nil
+	}
+	r.UID, r.CreateRevision, r.CreateTime = old.UID, old.CreateRevision, old.CreateTime
+	return r
+}
+
+var uidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567")
+
+func newUID() string {
+	var b [10]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return uidEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,235 @@
+package hub
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/schema"
+)
+
+// reading is where a watch is in reading the log: from what it has seen to a
+// revision that was the head when it began.
+type reading struct {
+	from, at uint64
+	pos      changelog.Position
+	open     bool // the last frame handed out carries no token
+}
+
+// piece collects events until the budget is full.
+type piece struct {
+	budget Budget
+	events []Event
+	bytes  int
+}
+
+func (p *piece) add(e Event) {
+	p.events = append(p.events, e)
+	p.bytes += 128
+	if e.Value != nil {
+		p.bytes += len(e.Value.Record().Data)
+	}
+}
+
+func (p *piece) full() bool {
+	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events
+}
+
+// readSnapshot hands out a piece of the state, and `snapshot_end` at its end.
+func (w *Watch) readSnapshot(dst []Frame, b Budget) ([]Frame, error) {
+	if w.reading == nil {
+		w.reading = &reading{at: w.col.pumped.Load()}
+	}
+	r, p := w.reading, piece{budget: b}
+	if r.at > 0 {
+		for rec, err := range w.latest() {
+			if err != nil {
+				return dst, err
+			}
+			r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
+			if v := w.value(rec); w.view.in(v) {
+				p.add(Event{Name: w.col.name + "/" + rec.ID, Revision: rec.Revision,
+					Cause: watchroutev1.Cause_ENTERED, Value: w.view.mask.Apply(v)})
+			}
+			if p.full() {
+				break
+			}
+		}
+	}
+	if len(p.events) > 0 {
+		dst = encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, "")
+	}
+	if !p.full() {
+		w.snapshot, w.reading = false, nil
+		w.moveTo(r.at)
+		dst = append(dst, w.frame(Message{Kind: SnapshotEnd}))
+	}
+	return dst, nil
+}
+
+// catchUp hands out a piece of what the log has between the cursor and where the
+// view begins.
+func (w *Watch) catchUp(dst []Frame, b Budget) ([]Frame, error) {
+	if !w.resumable(&w.view.selection, w.reading.from) {
+		return dst, expired(watchroutev1.Reset_COMPACTED)
+	}
+	if w.view.every {
+		return w.everyChange(dst, b)
+	}
+	return w.latestChanges(dst, b)
+}
+
+// everyChange reads each change. Every piece ends with a whole batch, and with a
+// token.
+func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
+	r, p := w.reading, piece{budget: b}
+	done := r.pos.Revision
+	whole := true
+	for ch, err := range w.hub.cfg.Log.History(w.ctx, w.col.name, r.pos, r.at) {
+		if err != nil {
+			return dst, err
+		}
+		if ch.New.Revision != done && p.full() {
+			whole = false
+			break
+		}
+		done = ch.New.Revision
+		if !w.view.has(ch.New.ID) {
+			continue
+		}
+		if st, ok := w.view.step(w.value(ch.Old), w.value(ch.New), ch.New); ok {
+			p.add(st.event(&w.view.selection))
+		}
+	}
+	if whole {
+		done, w.reading = r.at, nil
+	}
+	r.pos, r.from = changelog.Position{Revision: done}, done
+	w.moveTo(done)
+	if len(p.events) > 0 {
+		dst = encode(w.req.Codec, dst, p.events, done, w.view.token(done))
+	}
+	return dst, nil
+}
+
+// latestChanges reads the last change of every name. Batches that were partly
+// superseded are whole again only at the end, so only the last piece has a token.
+func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
+	r, p := w.reading, piece{budget: b}
+	bounds := w.hub.cfg.Log.Bounds(w.col.name)
+	known := r.from >= bounds.History && (!w.view.exact() || w.view.mask != nil || w.view.delta)
+	for rec, err := range w.latest() {
+		if err != nil {
+			return dst, err
+		}
+		r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
+		st, ok := step{record: rec, existed: rec.CreateRevision <= r.from}, true
+		if known {
+			if st, ok, err = w.since(rec, r.from); err != nil {
+				return dst, err
+			}
+		} else if !rec.Absent {
+			st.new = w.view.mask.Apply(w.value(rec))
+		}
+		if ok {
+			e := st.event(&w.view.selection)
+			if !known && e.Cause == watchroutev1.Cause_ENTERED {
+				e.Cause = watchroutev1.Cause_UPDATED
+			}
+			p.add(e)
+		}
+		if p.full() {
+			break
+		}
+	}
+	if p.full() {
+		r.open = true
+		return encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, ""), nil
+	}
+	w.reading = nil
+	w.moveTo(r.at)
+	switch {
+	case len(p.events) > 0:
+		dst = encode(w.req.Codec, dst, p.events, r.at, w.view.token(r.at))
+	case r.open:
+		dst = append(dst, w.frame(Message{Kind: Bookmark}))
+	}
+	return dst, nil
+}
+
+// latest reads on where the reading stands. A watch by names reads its names
+// only.
+func (w *Watch) latest() iter.Seq2[*changelog.Record, error] {
+	if w.view.ids != nil {
+		return w.latestOfNames
+	}
+	return w.hub.cfg.Log.Latest(w.ctx, w.col.name, w.reading.pos, w.reading.at)
+}
+
+func (w *Watch) latestOfNames(yield func(*changelog.Record, error) bool) {
+	r := w.reading
+	var records []*changelog.Record
+	for _, id := range w.view.ids {
+		rec, err := w.hub.cfg.Log.Get(w.ctx, w.col.name, id, r.at)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if rec != nil && r.pos.Before(rec) {
+			records = append(records, rec)
+		}
+	}
+	slices.SortFunc(records, func(a, b *changelog.Record) int {
+		return cmp.Or(cmp.Compare(a.Revision, b.Revision), cmp.Compare(a.ID, b.ID))
+	})
+	for _, rec := range records {
+		if !yield(rec, nil) {
+			return
+		}
+	}
+}
+
+// since folds the changes of a name after a revision into one step. It is an
+// event if the name was in the selection at any moment of it.
+func (w *Watch) since(rec *changelog.Record, from uint64) (step, bool, error) {
+	log, name := w.hub.cfg.Log, w.col.name
+	new := w.value(rec)
+	seen := w.view.in(new)
+	prev, folded := rec.Prev, uint32(0)
+	for prev > from {
+		r, err := log.Exactly(w.ctx, name, rec.ID, prev)
+		if err != nil {
+			return step{}, false, err
+		}
+		if r == nil {
+			return step{}, false, expired(watchroutev1.Reset_COMPACTED)
+		}
+		seen = seen || w.view.in(w.value(r))
+		prev = r.Prev
+		folded++
+	}
+	var old *schema.Value
+	if prev > 0 {
+		r, err := log.Exactly(w.ctx, name, rec.ID, prev)
+		if err != nil {
+			return step{}, false, err
+		}
+		if r == nil && log.Bounds(name).History > from {
+			return step{}, false, expired(watchroutev1.Reset_COMPACTED)
+		}
+		old = w.value(r)
+	}
+	st, ok := w.view.step(old, new, rec)
+	st.coalesced = folded
+	return st, ok || seen && !st.unseen(&w.view.selection), nil
+}
+
+// value gives the value of a record; nil for a tombstone and for no record.
+func (w *Watch) value(r *changelog.Record) *schema.Value {
+	if r == nil || r.Absent {
+		return nil
+	}
+	return w.col.schema.Value(r)
+}

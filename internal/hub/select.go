@@ -1,0 +1,89 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
+)
+
+// Limits of watch requests.
+const (
+	MaxNames       = 1000
+	MaxMinInterval = time.Hour
+	MinHeartbeat   = time.Second
+	MaxHeartbeat   = 10 * time.Minute
+)
+
+// selection checks what a request selects.
+func (h *Hub) selection(ctx context.Context, r *watchroutev1.WatchRequest) (s selection, err error) {
+	if s.collection, s.ids, err = Names(r.GetParent(), r.GetNames()); err != nil {
+		return s, err
+	}
+	values := h.cfg.Schemas.Schema(s.collection)
+	if r.GetFilter() != "" {
+		if s.filter, err = values.Filter("filter", r.GetFilter()); err != nil {
+			return s, err
+		}
+	}
+	if s.mask, err = values.Mask("read_mask", r.GetReadMask().GetPaths()); err != nil {
+		return s, err
+	}
+	s.every, s.delta = every(r.GetDelivery()), r.GetDelta()
+	s.scope, err = h.cfg.Access.Scope(ctx, s.collection)
+	return s, err
+}
+
+// Names checks parent and names of a watch request and gives the collection and
+// the ids, sorted; no ids: the whole collection.
+func Names(parent string, names []string) (collection string, ids []string, err error) {
+	if len(names) == 0 || parent != "" {
+		if err := resource.CheckCollection("parent", parent); err != nil {
+			return "", nil, err
+		}
+	}
+	if len(names) > MaxNames {
+		return "", nil, resource.Errorf(resource.InvalidField, "%d names are given, %d are allowed", len(names), MaxNames).In("names")
+	}
+	collection = parent
+	for i, text := range names {
+		field := fmt.Sprintf("names[%d]", i)
+		name, err := resource.ParseName(field, text)
+		if err != nil {
+			return "", nil, err
+		}
+		if collection == "" {
+			collection = name.Collection
+		}
+		if name.Collection != collection {
+			return "", nil, resource.Errorf(resource.InvalidName, "%s is not in the collection %s; one watch is on one collection", name, collection).In(field)
+		}
+		ids = append(ids, name.ID)
+	}
+	return collection, sortedIDs(ids), nil
+}
+
+// pace checks the times that a request asks for.
+func (w *Watch) pace() (err error) {
+	r := w.req.Watch
+	if w.minInterval, err = duration("min_interval", r.GetMinInterval(), 0, 0, MaxMinInterval); err != nil {
+		return err
+	}
+	w.heartbeat, err = duration("heartbeat", r.GetHeartbeat(), w.hub.cfg.Heartbeat, MinHeartbeat, MaxHeartbeat)
+	w.failExpired = r.GetOnExpired() == watchroutev1.OnExpired_FAIL
+	return err
+}
+
+func duration(field string, d *durationpb.Duration, unset, least, most time.Duration) (time.Duration, error) {
+	if d == nil {
+		return unset, nil
+	}
+	if v := d.AsDuration(); d.CheckValid() == nil && v >= least && v <= most {
+		return v, nil
+	}
+	return 0, resource.Errorf(resource.InvalidField, "%v is not between %v and %v", d.AsDuration(), least, most).In(field)
+}

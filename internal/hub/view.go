@@ -1,0 +1,209 @@
+package hub
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/schema"
+)
+
+// view is a selection that one or more watches share, with the events that it
+// lately had.
+type view struct {
+	selection
+	key   string
+	scope uint64 // of its tokens
+	col   *collection
+
+	// watches is guarded by col.mu.
+	watches map[*Watch]struct{}
+
+	mu sync.Mutex // after col.mu; nothing is locked below it
+	// base: entries has every event of the view after this revision, up to
+	// col.pumped.
+	base    uint64
+	entries []*entry // by revision
+}
+
+// entry is what one batch means to a view.
+type entry struct {
+	revision uint64
+	time     time.Time
+	steps    []step
+	size     int // bytes of the values, roughly
+	encoded  []encoding
+}
+
+// encoding is an entry's frames in one codec.
+type encoding struct {
+	codec  string
+	frames []Frame
+}
+
+// step is what one change, or several of one name, mean to a view: the name was
+// in the selection before or not (old), and is after or not (new).
+type step struct {
+	record    *changelog.Record // after
+	old, new  *schema.Value     // masked; nil: not in the selection
+	existed   bool              // before, in the selection or not
+	coalesced uint32
+}
+
+// step says what a change means to the view, and whether it is an event.
+func (s *selection) step(old, new *schema.Value, record *changelog.Record) (step, bool) {
+	st := step{record: record, existed: old != nil}
+	if s.in(old) {
+		st.old = s.mask.Apply(old)
+	}
+	if s.in(new) {
+		st.new = s.mask.Apply(new)
+	}
+	return st, (st.old != nil || st.new != nil) && !st.unseen(s)
+}
+
+// unseen: a mask hides all that changed.
+func (st *step) unseen(s *selection) bool {
+	return s.mask != nil && st.old != nil && st.new != nil && st.old.Equal(st.new)
+}
+
+// event gives a step as it is told to a watch.
+func (st *step) event(s *selection) Event {
+	e := Event{Name: s.collection + "/" + st.record.ID, Revision: st.record.Revision, Value: st.new, Coalesced: st.coalesced}
+	switch {
+	case st.new == nil && st.record.Absent:
+		e.Cause = watchroutev1.Cause_DELETED
+	case st.new == nil:
+		e.Cause = watchroutev1.Cause_LEFT
+	case st.old != nil:
+		e.Cause = watchroutev1.Cause_UPDATED
+		if s.delta && st.old.Record().UID == st.record.UID {
+			if paths, changed := schema.Delta(st.old, st.new); len(paths) > 0 {
+				e.Value, e.Updated, e.Base = changed, paths, st.old.Record().Revision
+			}
+		}
+	case st.existed:
+		e.Cause = watchroutev1.Cause_ENTERED
+	default:
+		e.Cause = watchroutev1.Cause_CREATED
+	}
+	return e
+}
+
+// then folds a later step of the same name into st.
+func (st step) then(next step) step {
+	next.coalesced += st.coalesced + 1
+	next.old, next.existed = st.old, st.existed
+	return next
+}
+
+// events gives the steps as they are told.
+func (s *selection) events(steps []step) []Event {
+	events := make([]Event, len(steps))
+	for i := range steps {
+		events[i] = steps[i].event(s)
+	}
+	return events
+}
+
+// frames gives the entry's frames in a codec, made by whoever asks first.
+// v.mu is held.
+func (v *view) framesLocked(e *entry, codec Codec) []Frame {
+	for i := range e.encoded {
+		if e.encoded[i].codec == codec.Name() {
+			return e.encoded[i].frames
+		}
+	}
+	frames := encode(codec, nil, v.events(e.steps), e.revision, v.token(e.revision))
+	e.encoded = append(e.encoded, encoding{codec: codec.Name(), frames: frames})
+	size := 0
+	for _, f := range frames {
+		size += len(f.Bytes) + 64
+	}
+	v.col.bytes.Add(int64(size))
+	e.size += size
+	return frames
+}
+
+// append adds what a batch means to the view. It says whether that is anything.
+// The entry's frames are not made yet.
+func (v *view) append(sl *slot) bool {
+	e := v.entryOf(sl)
+	if e == nil {
+		return false
+	}
+	v.mu.Lock()
+	v.entries = append(v.entries, e)
+	v.mu.Unlock()
+	v.col.bytes.Add(int64(e.size))
+	return true
+}
+
+func (v *view) entryOf(sl *slot) *entry {
+	var e *entry
+	for i := range sl.changes {
+		c := &sl.changes[i]
+		if !v.has(c.record.ID) {
+			continue
+		}
+		st, ok := v.step(c.old, c.new, c.record)
+		if !ok {
+			continue
+		}
+		if e == nil {
+			e = &entry{revision: sl.revision, time: sl.time, size: 96}
+		}
+		e.steps = append(e.steps, st)
+		e.size += 128
+	}
+	return e
+}
+
+// backfill makes the view reach down to revision from, using slots that are
+// still in the ring, by revision. Nothing is pumped meanwhile: col.mu is held.
+func (v *view) backfill(from uint64, slots []*slot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if from >= v.base {
+		return
+	}
+	var older []*entry
+	for _, sl := range slots {
+		if sl.revision <= from || sl.revision > v.base {
+			continue
+		}
+		if e := v.entryOf(sl); e != nil {
+			older = append(older, e)
+			sl.views = append(sl.views, v)
+			v.col.bytes.Add(int64(e.size))
+		}
+	}
+	v.entries, v.base = append(older, v.entries...), from
+}
+
+// forget drops the entries up to a revision: their slot leaves the ring.
+func (v *view) forget(revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := 0
+	for n < len(v.entries) && v.entries[n].revision <= revision {
+		v.col.bytes.Add(-int64(v.entries[n].size))
+		n++
+	}
+	if n > 0 {
+		v.base = max(v.base, v.entries[n-1].revision)
+		v.entries = slices.Delete(v.entries, 0, n)
+	}
+}
+
+// drop gives back what the view's entries take: its last watch has left.
+func (v *view) drop() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.entries {
+		v.col.bytes.Add(-int64(e.size))
+	}
+	v.entries = nil
+}

@@ -1,0 +1,365 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
+)
+
+// Request asks for a watch.
+type Request struct {
+	// Watch is the request as the contract documents it. Open checks all of it.
+	Watch *watchroutev1.WatchRequest
+	// Codec makes the frames.
+	Codec Codec
+	// Transport is a label for metrics, such as sse.
+	Transport string
+	// Wake is called when Next may have something. It may be called at any time,
+	// from any goroutine, and must not block. Default: it ends Wait.
+	Wake func()
+}
+
+// Budget bounds what one Next hands out.
+type Budget struct {
+	// Bytes is where Next stops: the frames that reach it are the last ones.
+	// Default: 256 KiB.
+	Bytes int
+	// Events is the most events to hand out, but that a batch is never cut;
+	// negative: no bound. With 0 there are only messages without events.
+	Events int
+}
+
+// Unlimited is the budget of a transport that counts no events.
+var Unlimited = Budget{Events: -1}
+
+// ErrDrained is what Next returns after the `drain` frame: the watch is over and
+// the client will come back.
+var ErrDrained = errors.New("hub: drained")
+
+// Watch is a cursor. It belongs to one goroutine, but for End, Cursor and the
+// Wake that it was given.
+type Watch struct {
+	hub  *Hub
+	col  *collection
+	view *view
+	req  Request
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	ready  chan struct{}
+	timer  *time.Timer
+	drain  atomic.Bool
+	ended  atomic.Pointer[resource.Error]
+	err    error // what Next will return from now on
+	closed bool
+
+	heartbeat, minInterval time.Duration
+	failExpired            bool
+
+	begun bool                      // `started` was handed out
+	reset watchroutev1.Reset_Reason // to be said before the snapshot
+	mode  watchroutev1.Started_Mode
+	sent  time.Time // of the last frame
+	due   time.Time // no events before, for min_interval
+	burst bool      // in the middle of what was due
+
+	// cursor: everything at or below it was handed out. In a snapshot it is 0.
+	cursor atomic.Uint64
+	token  bool   // cursor may be cut at: a token may name it
+	stands uint64 // the revision of the last frame
+	// In a snapshot; and where in it, or in a catch-up, the log is being read.
+	snapshot bool
+	reading  *reading
+}
+
+// Open opens a watch. The errors' reasons are those of bad requests, and
+// Draining; ctx bounds the opening and the whole life of the watch.
+func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
+	s, err := h.selection(ctx, req.Watch)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{hub: h, req: req, ready: make(chan struct{}, 1)}
+	if err := w.pace(); err != nil {
+		return nil, err
+	}
+	if err := h.AwaitRevision(ctx, s.collection, req.Watch.GetMinRevision()); err != nil {
+		return nil, err
+	}
+	if w.col, err = h.collection(s.collection); err != nil {
+		return nil, err
+	}
+	if err := w.begin(&s); err != nil {
+		return nil, err
+	}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.timer = time.AfterFunc(w.heartbeat, w.wake)
+
+	h.mu.Lock()
+	if h.isDraining() {
+		wait := h.spread
+		h.mu.Unlock()
+		w.timer.Stop()
+		w.cancel()
+		return nil, resource.Errorf(resource.Draining, "the server is shutting down").After(max(wait, time.Second))
+	}
+	h.watches[w] = struct{}{}
+	h.mu.Unlock()
+
+	from := w.cursor.Load()
+	w.col.join(w, s, from)
+	if w.mode == watchroutev1.Started_NOW {
+		w.cursor.Store(w.col.pumped.Load())
+		w.token = true
+	}
+	h.cfg.Observer.WatchOpened(w.col.name, req.Transport)
+	w.wake()
+	return w, nil
+}
+
+// begin decides where the watch begins.
+func (w *Watch) begin(s *selection) error {
+	r := w.req.Watch
+	w.mode, w.snapshot = watchroutev1.Started_SNAPSHOT, true
+	var revision uint64
+	switch start := r.GetStart().(type) {
+	case *watchroutev1.WatchRequest_ResumeToken:
+		t, err := resource.ParseToken("resume_token", start.ResumeToken)
+		if err != nil {
+			return err
+		}
+		_, scope := s.key()
+		head := w.col.pumped.Load()
+		if h := w.hub.cfg.Log.Bounds(s.collection).Head; h > head {
+			head = h
+		}
+		switch {
+		case t.Epoch != w.hub.cfg.Log.Epoch() || t.Collection == s.collection && t.Scope == scope && t.Revision > head:
+			return w.expire(watchroutev1.Reset_EPOCH)
+		case t.Collection != s.collection || t.Scope != scope:
+			return w.expire(watchroutev1.Reset_SCOPE)
+		}
+		revision = t.Revision
+	case *watchroutev1.WatchRequest_AfterRevision:
+		revision = start.AfterRevision
+		if head := w.hub.cfg.Log.Bounds(s.collection).Head; revision > head {
+			return resource.Errorf(resource.FutureRevision, "%s is at revision %d, before %d", s.collection, head, revision).In("after_revision")
+		}
+	case *watchroutev1.WatchRequest_From:
+		if start.From == watchroutev1.Start_NOW {
+			w.mode, w.snapshot = watchroutev1.Started_NOW, false
+		}
+		return nil
+	default:
+		return nil
+	}
+	if !w.resumable(s, revision) {
+		return w.expire(watchroutev1.Reset_COMPACTED)
+	}
+	w.mode, w.snapshot, w.token = watchroutev1.Started_RESUMED, false, true
+	w.cursor.Store(revision)
+	return nil
+}
+
+// resumable says whether the log still has what a watch needs that has seen
+// everything up to a revision.
+func (w *Watch) resumable(s *selection, revision uint64) bool {
+	b := w.hub.cfg.Log.Bounds(s.collection)
+	if s.every || !s.exact() {
+		return revision >= b.History
+	}
+	return revision >= b.Tombstones
+}
+
+// expire turns the watch back to a snapshot, or refuses, as the client chose.
+func (w *Watch) expire(reason watchroutev1.Reset_Reason) error {
+	if w.failExpired {
+		return expired(reason)
+	}
+	w.hub.cfg.Observer.WatchReset(w.col.name, w.req.Transport, reason)
+	w.reset, w.snapshot, w.token, w.stands, w.reading = reason, true, false, 0, nil
+	w.cursor.Store(0)
+	return nil
+}
+
+func expired(reason watchroutev1.Reset_Reason) error {
+	switch reason {
+	case watchroutev1.Reset_EPOCH:
+		return resource.Errorf(resource.EpochChanged, "the position is from another life of the log").In("start")
+	case watchroutev1.Reset_SCOPE:
+		return resource.Errorf(resource.ScopeChanged, "the token was issued for another parent, names, filter, read_mask, delivery or access").In("start")
+	}
+	return resource.Errorf(resource.Compacted, "the changes since the position are no longer all retained").In("start")
+}
+
+// Collection gives the watched collection.
+func (w *Watch) Collection() string { return w.col.name }
+
+// Cursor gives the revision up to which everything was handed out; 0 in a
+// snapshot. Any goroutine may ask.
+func (w *Watch) Cursor() uint64 { return w.cursor.Load() }
+
+// Reached says whether everything up to a revision was handed out.
+func (w *Watch) Reached(revision uint64) bool { return !w.snapshot && w.Cursor() >= revision }
+
+// NotifyAt calls the watch's Wake once Next can reach a revision.
+func (w *Watch) NotifyAt(revision uint64) (cancel func()) {
+	return w.col.notifyAt(revision, w.wake)
+}
+
+// Head gives the newest revision of the collection that is committed.
+func (w *Watch) Head() uint64 { return w.hub.cfg.Log.Bounds(w.col.name).Head }
+
+// End makes Next fail with an error, soon. Any goroutine may call it, also twice.
+func (w *Watch) End(err *resource.Error) {
+	w.ended.CompareAndSwap(nil, err)
+	w.wake()
+}
+
+func (w *Watch) wake() {
+	if w.req.Wake != nil {
+		w.req.Wake()
+		return
+	}
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Wait returns when Next may have something, nil then, or with the context's
+// error. It is for watches that were opened without a Wake.
+func (w *Watch) Wait(ctx context.Context) error {
+	select {
+	case <-w.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Next appends to dst what is to be sent now. When it adds nothing, there is
+// nothing until the next wake-up. An error is final, and may come with frames
+// that are to be sent first: ErrDrained, a *resource.Error, or the context's.
+func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
+	if w.err != nil {
+		return dst, w.err
+	}
+	if b.Bytes == 0 {
+		b.Bytes = 256 << 10
+	}
+	had := len(dst)
+	dst, err := w.next(dst, b)
+	w.err = err
+	now := time.Now()
+	if len(dst) == had && err == nil && !now.Before(w.sent.Add(w.heartbeat)) {
+		dst = append(dst, w.frame(Message{Kind: Bookmark}))
+	}
+	if len(dst) > had {
+		w.sent, w.stands = now, dst[len(dst)-1].Revision
+		events, bytes := 0, 0
+		for _, f := range dst[had:] {
+			events += f.Events
+			bytes += len(f.Bytes)
+		}
+		w.hub.cfg.Observer.Sent(w.col.name, w.req.Transport, events, bytes)
+	}
+	if err == nil {
+		again := w.sent.Add(w.heartbeat)
+		if w.due.After(now) && w.due.Before(again) {
+			again = w.due
+		}
+		w.timer.Reset(max(again.Sub(now), time.Millisecond))
+	}
+	return dst, err
+}
+
+func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
+	if err := w.ended.Load(); err != nil {
+		return dst, err
+	}
+	if err := w.ctx.Err(); err != nil {
+		return dst, err
+	}
+	if !w.begun {
+		w.begun = true
+		dst = append(dst, w.frame(Message{Kind: Started, Mode: w.mode, SilenceLimit: 2 * w.heartbeat}))
+	}
+	if w.drain.Load() {
+		return append(dst, w.frame(Message{Kind: Drain, ReconnectAfter: w.hub.reconnectAfter()})), ErrDrained
+	}
+	if w.reset != 0 {
+		dst = append(dst, w.frame(Message{Kind: Reset, Reason: w.reset}))
+		w.reset = 0
+	}
+	if b.Events == 0 || !w.burst && time.Now().Before(w.due) {
+		return dst, nil
+	}
+	var err error
+	had := len(dst)
+	if w.snapshot {
+		dst, err = w.readSnapshot(dst, b)
+	} else {
+		dst, err = w.follow(dst, b)
+		if w.minInterval > 0 && w.burst && len(dst) == had {
+			w.due = time.Now().Add(w.minInterval)
+		}
+		w.burst = len(dst) > had
+	}
+	if resource.HasReason(err, resource.Compacted) {
+		if err = w.expire(watchroutev1.Reset_COMPACTED); err == nil {
+			return w.next(dst, b)
+		}
+	}
+	return dst, err
+}
+
+// frame encodes a message of this watch alone, which says where the watch stands.
+func (w *Watch) frame(m Message) Frame {
+	cursor := w.cursor.Load()
+	m.Revision = max(cursor, w.stands)
+	if w.token {
+		m.Token = w.view.token(cursor)
+	}
+	return frame(w.req.Codec, &m)
+}
+
+// Closing gives the `closed` message for an error, for transports that have no
+// status of their own.
+func (w *Watch) Closing(err error) Frame {
+	return w.frame(Message{Kind: Closed, Err: resource.AsError(err)})
+}
+
+// Close lets the watch go. err is why: nil if the client left in order. Closing
+// twice is fine.
+func (w *Watch) Close(err error) {
+	if w.closed {
+		return
+	}
+	w.closed = true
+	w.cancel()
+	w.timer.Stop()
+	w.col.leave(w)
+	w.hub.mu.Lock()
+	delete(w.hub.watches, w)
+	w.hub.mu.Unlock()
+	w.reading = nil
+	w.err = context.Canceled
+	reason := "OK"
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrDrained):
+		reason = "DRAINED"
+	case errors.Is(err, context.Canceled):
+		reason = resource.Cancelled.String()
+	case errors.Is(err, context.DeadlineExceeded):
+		reason = resource.DeadlineExceeded.String()
+	default:
+		reason = resource.AsError(err).Reason.String()
+	}
+	w.hub.cfg.Observer.WatchClosed(w.col.name, w.req.Transport, reason)
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"hash/fnv"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
+	"github.com/watchroute/watchroute/internal/schema"
+)
+
+// List implements ResourceService.List.
+func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watchroutev1.ListResponse, error) {
+	collection := r.GetParent()
+	if err := resource.CheckCollection("parent", collection); err != nil {
+		return nil, err
+	}
+	if r.GetPageSize() < 0 {
+		return nil, resource.Errorf(resource.InvalidField, "the page size is %d; 1 to %d, or 0 for %d", r.GetPageSize(), MaxPageSize, DefaultPageSize).In("page_size")
+	}
+	if err := s.mustExist("parent", collection); err != nil {
+		return nil, err
+	}
+	values := s.cfg.Schemas.Schema(collection)
+	var filter *schema.Filter
+	if r.GetFilter() != "" {
+		var err error
+		if filter, err = values.Filter("filter", r.GetFilter()); err != nil {
+			return nil, err
+		}
+	}
+	page := pageToken{epoch: s.cfg.Log.Epoch(), query: queryHash(collection, r.GetFilter())}
+	if r.GetPageToken() != "" {
+		if err := page.parse(r.GetPageToken()); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := s.cfg.Hub.AwaitRevision(ctx, collection, r.GetMinRevision()); err != nil {
+			return nil, err
+		}
+		page.revision = s.cfg.Log.Bounds(collection).Head
+	}
+	scope, err := s.cfg.Hub.Scope(ctx, collection)
+	if err != nil {
+		return nil, err
+	}
+	size := int(min(r.GetPageSize(), MaxPageSize))
+	if size == 0 {
+		size = DefaultPageSize
+	}
+	out := &watchroutev1.ListResponse{Revision: page.revision}
+	if out.ResumeToken, err = s.cfg.Hub.ListToken(ctx, collection, filter, page.revision); err != nil {
+		return nil, err
+	}
+	if page.revision == 0 {
+		return out, nil
+	}
+	for rec, err := range s.cfg.Log.List(ctx, collection, page.after, page.revision) {
+		if resource.HasReason(err, resource.Compacted) && r.GetPageToken() != "" {
+			return nil, resource.Errorf(resource.Compacted, "the revision that the pages are of is no longer retained; list anew").In("page_token")
+		}
+		if err != nil {
+			return nil, err
+		}
+		v := values.Value(rec)
+		if !scope.Visible(v) || filter != nil && !filter.Matches(v) {
+			continue
+		}
+		if len(out.Resources) == size {
+			out.NextPageToken = page.String()
+			break
+		}
+		out.Resources = append(out.Resources, s.resource(ctx, v))
+		page.after = rec.ID
+	}
+	return out, nil
+}
+
+// pageToken is where a list goes on.
+type pageToken struct {
+	epoch    uint64
+	query    uint64 // hash of what is listed
+	revision uint64 // that all pages are of
+	after    string // the last id of the page before
+}
+
+func queryHash(collection, filter string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(collection + "\x00" + filter))
+	return h.Sum64()
+}
+
+// String gives the opaque form.
+func (t *pageToken) String() string {
+	var b []byte
+	for _, n := range []uint64{t.epoch, t.query, t.revision} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return base64.RawURLEncoding.EncodeToString(append(b, t.after...))
+}
+
+// parse reads the opaque form; epoch and query must be those of t.
+func (t *pageToken) parse(text string) error {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(b) <= 24 || resource.CheckID("", string(b[24:])) != nil {
+		return resource.Errorf(resource.InvalidToken, "not a page token of this service").In("page_token")
+	}
+	if binary.BigEndian.Uint64(b) != t.epoch {
+		return resource.Errorf(resource.EpochChanged, "the page token is from another life of the log; list anew").In("page_token")
+	}
+	if binary.BigEndian.Uint64(b[8:]) != t.query {
+		return resource.Errorf(resource.InvalidToken, "the page token belongs to a list with another parent or filter").In("page_token")
+	}
+	t.revision, t.after = binary.BigEndian.Uint64(b[16:]), string(b[24:])
+	return nil
+}
