@@ -96,7 +96,7 @@ fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
 	[ -n "$$found" ] || { echo 'fuzz: no fuzzer matches $(FUZZ)'; exit; }
 	while read -r folder name; do
 		echo "== $$folder $$name"
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$folder" < /dev/null
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$folder" < /dev/null
 	done <<< "$$found"
 	echo "fuzz: $$(wc -l <<< "$$found") fuzzers, $(FUZZTIME) each, no finding"
 

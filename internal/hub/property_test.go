@@ -20,16 +20,16 @@ import (
 	"github.com/watchroute/watchroute/internal/hub"
 )
 
-// seed is taken from WATCHROUTE_SEED, or chosen; it is printed either way.
+// seed is taken from TEST_SEED, or chosen; it is printed either way.
 func seed(t *testing.T) *rand.Rand {
 	n := rand.Uint64()
-	if text := os.Getenv("WATCHROUTE_SEED"); text != "" {
+	if text := os.Getenv("TEST_SEED"); text != "" {
 		var err error
 		if n, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal("WATCHROUTE_SEED: ", err)
+			t.Fatal("TEST_SEED: ", err)
 		}
 	}
-	t.Logf("seed: WATCHROUTE_SEED=%d", n)
+	t.Logf("seed: TEST_SEED=%d", n)
 	return rand.New(rand.NewPCG(n, 0))
 }
 

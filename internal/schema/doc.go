@@ -28,10 +28,17 @@
 //	revision     int
 //	update_time  timestamp
 //
-// Enumeration constants are named as seen from the package of the message:
-// data.status == OrderStatus.ORDER_STATUS_SHIPPED. Fields have their names in the
-// .proto file. Comparisons work across number types. The numbers of a schemaless
-// value are doubles, as in google.protobuf.Struct, so arithmetic on them needs
-// double literals (data.n + 1.0); an integer that a double cannot hold is an int.
-// Filters see the whole value, whatever a mask leaves of it.
+// Fields have their names in the .proto file. Enumeration constants are named as
+// seen from the package of the message, with the enumeration's name before them:
+// data.status == OrderStatus.SHIPPED. The order of numbers is compared across their
+// types, and so is equality, where a type is known at evaluation only, as with a
+// schemaless value (data.n == 1). The numbers of a schemaless value are doubles, as
+// in google.protobuf.Struct, so arithmetic on them needs double literals
+// (data.n + 1.0); an integer that a double cannot hold is an int.
+//
+// Filters see the whole value, whatever a mask leaves of it. They come from
+// strangers: their nesting is bounded, messages cannot be constructed, the pattern of
+// matches() must be a constant, and an evaluation that takes more than about 10 ms is
+// given up, by counting, so that the same filter always gives the same result for the
+// same value; it does not match then.
 package schema

@@ -67,7 +67,7 @@ func TestEncode_RefusesWhatIsNoObject(t *testing.T) {
 		{`{"a":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, "a" + strings.Repeat("[0]", 99), "the value is nested more than 100 deep"},
 		{`{`, "", "a name in quotes is expected, not the end"},
 	} {
-		data := &anypb.Any{TypeUrl: urlPrefix + jsonType, Value: protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), c.in)}
+		data := jsonAny(c.in)
 		_, _, err := s.Encode("resource.data", "1", data)
 		e := resource.AsError(err)
 		if e == nil || e.Reason != resource.InvalidValue || e.Metadata["field"] != "resource.data" || e.Metadata["path"] != c.path || !strings.Contains(e.Message, c.want) {
@@ -181,7 +181,7 @@ func FuzzEncodeJSON(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		data := &anypb.Any{TypeUrl: urlPrefix + jsonType, Value: protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), text)}
+		data := jsonAny(text)
 		_, stored, err := free.Encode("", "1", data)
 		if err == nil {
 			var compact bytes.Buffer
@@ -250,5 +250,20 @@ func checkForms(t *testing.T, v *Value) {
 	}
 	if !sameJSON(v.JSON(), v.JSON()) {
 		t.Fatalf("%s is not the same as itself", v.JSON())
+	}
+}
+
+func TestEncode_TakesEveryFormAsDeepAsAnother(t *testing.T) {
+	s := shopRegistry(t).Schema("notes")
+	for _, text := range []string{
+		strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100),
+		`{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + "}",
+	} {
+		v := stored(t, s, "1", jsonAny(text))
+		url, wire := v.Wire()
+		_, again, err := s.Encode("", "1", &anypb.Any{TypeUrl: url, Value: wire})
+		if err != nil || string(again) != text {
+			t.Errorf("got %s %v, want %s", again, err, text)
+		}
 	}
 }

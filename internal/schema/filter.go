@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/watchroute/watchroute/internal/resource"
 )
@@ -239,7 +240,7 @@ func (fs *filters) environment() (*cel.Env, error) {
 			options = append(options, cel.Variable("data", cel.MapType(cel.StringType, cel.DynType)))
 		} else {
 			for _, fd := range withImports(fs.desc.ParentFile()) {
-				options = append(options, cel.TypeDescs(fd))
+				options = append(options, cel.TypeDescs(own(fd)))
 			}
 			options = append(options,
 				cel.Variable("data", cel.ObjectType(string(fs.desc.FullName()))),
@@ -248,6 +249,20 @@ func (fs *filters) environment() (*cel.Env, error) {
 		fs.env, fs.envErr = cel.NewEnv(options...)
 	})
 	return fs.env, fs.envErr
+}
+
+// ownFile is a file under a path of its own.
+type ownFile struct{ protoreflect.FileDescriptor }
+
+func (f ownFile) Path() string { return "run-time/" + f.FileDescriptor.Path() }
+
+// own keeps CEL from taking a file that is compiled in for another one with the same
+// path, as it does when a contract began as a copy of one.
+func own(fd protoreflect.FileDescriptor) protoreflect.FileDescriptor {
+	if linked, err := protoregistry.GlobalFiles.FindFileByPath(fd.Path()); err == nil && linked != fd {
+		return ownFile{fd}
+	}
+	return fd
 }
 
 // withImports gives a file and all that it imports, directly or not.

@@ -139,7 +139,7 @@ func decode(raw []byte, depth int) any {
 func decodeNumber(raw []byte) any {
 	text := string(raw)
 	f, _ := strconv.ParseFloat(text, 64)
-	if math.Abs(f) >= 1<<53 && bytes.IndexAny(raw, ".eE") < 0 {
+	if math.Abs(f) >= 1<<53 && !bytes.ContainsAny(raw, ".eE") {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return n
 		}

@@ -4,13 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	shopv1 "github.com/watchroute/watchroute/gen/go/shop/v1"
-	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/changelog"
 )
 
@@ -41,7 +41,10 @@ func anyOf(m proto.Message) *anypb.Any {
 	return a
 }
 
-func jsonAny(text string) *anypb.Any { return anyOf(&watchroutev1.Json{Text: text}) }
+// jsonAny makes a watchroute.v1.Json, even of what is not UTF-8.
+func jsonAny(text string) *anypb.Any {
+	return &anypb.Any{TypeUrl: urlPrefix + jsonType, Value: protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), text)}
+}
 
 // stored writes a value and reads it back.
 func stored(t testing.TB, s *Schema, id string, data *anypb.Any) *Value {

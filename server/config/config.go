@@ -1,0 +1,218 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// DefaultData is the data folder where none is given.
+const DefaultData = "./watchroute-data"
+
+// ExampleContract, among Contracts, is not a file but the shop contract that is
+// compiled in.
+const ExampleContract = "shop"
+
+// Config is the settings of a node. Default gives the defaults, which are those
+// of the tags.
+type Config struct {
+	// Data is the folder that keeps the log. Empty: DefaultData.
+	Data string `name:"data" env:"WATCHROUTE_DATA" placeholder:"FOLDER" help:"Folder that keeps the data. Default: ./watchroute-data; of the demo: a temporary one, removed at the end."`
+
+	// HTTP and GRPC are listen addresses, HOST:PORT; port 0 takes a free one.
+	HTTP string `name:"http" env:"WATCHROUTE_HTTP" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address for HTTP: REST, SSE, WebSocket, gRPC-Web, health and metrics. Default: ${default}."`
+	GRPC string `name:"grpc" env:"WATCHROUTE_GRPC" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address for native gRPC. Default: ${default}."`
+	// OnePort serves gRPC at HTTP's address too, and GRPC is not used.
+	OnePort bool `name:"one-port" env:"WATCHROUTE_ONE_PORT" help:"Serve gRPC on the address for HTTP, and not on its own."`
+	// Insecure allows listeners that other machines can reach.
+	Insecure bool `name:"insecure" env:"WATCHROUTE_INSECURE" help:"Allow addresses that other machines can reach, although no credentials are checked."`
+	// AllowedOrigins are the web origins whose pages may call over HTTP, such as
+	// https://shop.example or https://*.shop.example; `*` is any.
+	AllowedOrigins []string `name:"allowed-origins" env:"WATCHROUTE_ALLOWED_ORIGINS" placeholder:"ORIGIN" help:"Web origins whose pages may call, such as https://shop.example, or * for any. Default: none but the node's own."`
+
+	// Contracts are files with descriptor sets, made by `buf build -o FILE`, or
+	// ExampleContract.
+	Contracts []string `name:"contracts" env:"WATCHROUTE_CONTRACTS" placeholder:"FILE" help:"Contracts to serve: descriptor sets, made by 'buf build -o FILE', or 'shop' for the example that is built in."`
+	// AutoCreate lets a collection without a schema come into being with its first
+	// write. nil: exactly where every listener is on loopback.
+	AutoCreate *bool `name:"auto-create" env:"WATCHROUTE_AUTO_CREATE" negatable:"" help:"Let a collection without a schema come into being with its first write. Default: only while every address is on loopback."`
+
+	// RetentionAge, RetentionMinAge, RetentionBytes and RetentionTombstones say how
+	// long superseded changes and deletions are kept: changelog.Retention.
+	RetentionAge        time.Duration `name:"retention-age" env:"WATCHROUTE_RETENTION_AGE" default:"1h" placeholder:"DURATION" help:"Keep superseded changes this long. Default: ${default}."`
+	RetentionMinAge     time.Duration `name:"retention-min-age" env:"WATCHROUTE_RETENTION_MIN_AGE" default:"1m" placeholder:"DURATION" help:"Keep them at least this long, whatever their size. Default: ${default}."`
+	RetentionBytes      Bytes         `name:"retention-bytes" env:"WATCHROUTE_RETENTION_BYTES" default:"1GiB" placeholder:"BYTES" help:"Keep at most about this much of superseded changes, for each collection. Default: ${default}."`
+	RetentionTombstones time.Duration `name:"retention-tombstones" env:"WATCHROUTE_RETENTION_TOMBSTONES" default:"24h" placeholder:"DURATION" help:"Remember deletions this long, at least as long as retention-age. Default: ${default}."`
+
+	// RingBytes bounds the newest changes that are kept in memory, for each
+	// collection.
+	RingBytes Bytes `name:"ring-bytes" env:"WATCHROUTE_RING_BYTES" default:"64MiB" placeholder:"BYTES" help:"Memory for the newest changes, for each collection that is watched. Default: ${default}."`
+	// Heartbeat is the most time without a message on a watch that asks for no
+	// other.
+	Heartbeat time.Duration `name:"heartbeat" env:"WATCHROUTE_HEARTBEAT" default:"15s" placeholder:"DURATION" help:"The most time without a message on a watch that asks for no other. Default: ${default}."`
+	// MaxValueBytes bounds the stored form of one value, MaxRequestBytes one
+	// request.
+	MaxValueBytes   Bytes `name:"max-value-bytes" env:"WATCHROUTE_MAX_VALUE_BYTES" default:"1MiB" placeholder:"BYTES" help:"The largest value. Default: ${default}."`
+	MaxRequestBytes Bytes `name:"max-request-bytes" env:"WATCHROUTE_MAX_REQUEST_BYTES" default:"8MiB" placeholder:"BYTES" help:"The largest request. Default: ${default}."`
+
+	// DrainTime bounds the whole shutdown. DrainSpread is the time over which
+	// clients are told to come back.
+	DrainTime   time.Duration `name:"drain-time" env:"WATCHROUTE_DRAIN_TIME" default:"10s" placeholder:"DURATION" help:"The most time that shutting down takes. Default: ${default}."`
+	DrainSpread time.Duration `name:"drain-spread" env:"WATCHROUTE_DRAIN_SPREAD" default:"5s" placeholder:"DURATION" help:"When shutting down, ask clients to come back spread over this time. Default: ${default}."`
+
+	LogLevel  string `name:"log-level" env:"WATCHROUTE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
+	LogFormat string `name:"log-format" env:"WATCHROUTE_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
+}
+
+// Default gives the defaults. It reads no environment.
+func Default() Config {
+	var c Config
+	err := kong.ApplyDefaults(&c, kong.PostBuild(func(k *kong.Kong) error {
+		for _, f := range k.Model.Flags {
+			f.Tag.Envs = nil
+		}
+		return nil
+	}))
+	if err != nil {
+		panic("config: a default does not parse: " + err.Error())
+	}
+	return c
+}
+
+// Limits of a watch's heartbeat, as the contract has them.
+const (
+	MinHeartbeat = time.Second
+	MaxHeartbeat = 10 * time.Minute
+)
+
+// Validate says everything that cannot be used, one line for each setting. kong
+// calls it on a command that embeds the Config.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(name, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
+	}
+	for _, l := range c.listeners() {
+		switch host, err := checkAddress(l.address); {
+		case err != nil:
+			bad(l.name, "%v", err)
+		case !c.Insecure && !loopback(host):
+			bad(l.name, "other machines can reach %s, and this version checks no credentials: whoever reaches it may read and write everything. "+
+				"Listen on 127.0.0.1 and put a proxy that authenticates in front, or accept that with --insecure (WATCHROUTE_INSECURE=true, insecure: true)", l.address)
+		}
+	}
+	for _, origin := range c.AllowedOrigins {
+		if err := checkOrigin(origin); err != nil {
+			bad("allowed-origins", "%v", err)
+		}
+	}
+	for name, d := range map[string]time.Duration{"retention-age": c.RetentionAge, "retention-min-age": c.RetentionMinAge,
+		"retention-tombstones": c.RetentionTombstones, "drain-time": c.DrainTime, "drain-spread": c.DrainSpread} {
+		if d <= 0 {
+			bad(name, "%v is not more than 0", d)
+		}
+	}
+	for name, n := range map[string]Bytes{"retention-bytes": c.RetentionBytes, "ring-bytes": c.RingBytes,
+		"max-value-bytes": c.MaxValueBytes, "max-request-bytes": c.MaxRequestBytes} {
+		if n <= 0 {
+			bad(name, "%v is not more than 0", n)
+		}
+	}
+	if c.RetentionMinAge > c.RetentionAge {
+		bad("retention-min-age", "%v is more than retention-age, %v", c.RetentionMinAge, c.RetentionAge)
+	}
+	if c.RetentionTombstones < c.RetentionAge {
+		bad("retention-tombstones", "%v is less than retention-age, %v", c.RetentionTombstones, c.RetentionAge)
+	}
+	if c.Heartbeat < MinHeartbeat || c.Heartbeat > MaxHeartbeat {
+		bad("heartbeat", "%v is not between %v and %v", c.Heartbeat, MinHeartbeat, MaxHeartbeat)
+	}
+	if c.MaxRequestBytes < c.MaxValueBytes {
+		bad("max-request-bytes", "%v is less than max-value-bytes, %v", c.MaxRequestBytes, c.MaxValueBytes)
+	}
+	if _, err := c.level(); err != nil {
+		bad("log-level", "%v", err)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad("log-format", "%q is neither text nor json", c.LogFormat)
+	}
+	// Two of the checks walk a map.
+	sortErrors(errs)
+	return errors.Join(errs...)
+}
+
+// Logger makes the logger that the settings describe; of level info and text
+// where they are not valid.
+func (c *Config) Logger(w io.Writer) *slog.Logger {
+	level, _ := c.level()
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func (c *Config) level() (l slog.Level, err error) {
+	if err := l.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return slog.LevelInfo, fmt.Errorf("%q is none of debug, info, warn and error", c.LogLevel)
+	}
+	return l, nil
+}
+
+// AutoCreates says whether collections come into being with their first write.
+func (c *Config) AutoCreates() bool {
+	if c.AutoCreate != nil {
+		return *c.AutoCreate
+	}
+	for _, l := range c.listeners() {
+		if host, err := checkAddress(l.address); err != nil || !loopback(host) {
+			return false
+		}
+	}
+	return true
+}
+
+type listener struct{ name, address string }
+
+func (c *Config) listeners() []listener {
+	if c.OnePort {
+		return []listener{{"http", c.HTTP}}
+	}
+	return []listener{{"http", c.HTTP}, {"grpc", c.GRPC}}
+}
+
+func checkAddress(address string) (host string, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:8080", address)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", fmt.Errorf("the port of %q is not a number from 0 to 65535", address)
+	}
+	return host, nil
+}
+
+// loopback says whether only this machine reaches a host. A name other than
+// localhost is not looked up: what it means may change.
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+func checkOrigin(origin string) error {
+	if origin == "*" {
+		return nil
+	}
+	u, err := url.Parse(strings.Replace(origin, "*", "any", 1))
+	if err != nil || u.Host == "" || u.Scheme == "" || u.String() != u.Scheme+"://"+u.Host || strings.ContainsAny(u.Host, "*@") {
+		return fmt.Errorf("%q is not an origin, such as https://shop.example or https://*.shop.example, nor *", origin)
+	}
+	return nil
+}
