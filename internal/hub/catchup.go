@@ -119,24 +119,25 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	r, p := w.reading, piece{budget: b}
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)
-	known := r.from >= bounds.History && (!w.view.exact() || w.view.mask != nil || w.view.delta)
+	retained := r.from >= bounds.History
+	compare := retained && (!w.view.exact() || w.view.mask != nil || w.view.delta)
 	for rec, err := range w.latest() {
 		if err != nil {
 			return dst, err
 		}
 		r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
-		st, ok := step{record: rec, existed: rec.CreateRevision <= r.from}, true
-		if known {
-			if st, ok, err = w.since(rec, r.from); err != nil {
+		if compare {
+			st, ok, err := w.since(rec, r.from)
+			if err != nil {
 				return dst, err
 			}
-		} else if !rec.Absent {
-			st.new = w.view.mask.Apply(w.value(rec))
-		}
-		if ok {
-			e := st.event(&w.view.selection)
-			if !known && e.Cause == watchroutev1.Cause_ENTERED {
-				e.Cause = watchroutev1.Cause_UPDATED
+			if ok {
+				p.add(st.event(&w.view.selection))
+			}
+		} else {
+			e, err := w.newest(rec, r.from, retained)
+			if err != nil {
+				return dst, err
 			}
 			p.add(e)
 		}
@@ -194,36 +195,64 @@ func (w *Watch) latestOfNames(yield func(*changelog.Record, error) bool) {
 // since folds the changes of a name after a revision into one step. It is an
 // event if the name was in the selection at any moment of it.
 func (w *Watch) since(rec *changelog.Record, from uint64) (step, bool, error) {
-	log, name := w.hub.cfg.Log, w.col.name
-	new := w.value(rec)
-	seen := w.view.in(new)
-	prev, folded := rec.Prev, uint32(0)
-	for prev > from {
-		r, err := log.Exactly(w.ctx, name, rec.ID, prev)
-		if err != nil {
+	seen := w.view.in(w.value(rec))
+	before, folded, err := w.before(rec, from, func(r *changelog.Record) { seen = seen || w.view.in(w.value(r)) })
+	if err != nil {
+		return step{}, false, err
+	}
+	var old *changelog.Record
+	if before > 0 {
+		log := w.hub.cfg.Log
+		if old, err = log.Exactly(w.ctx, w.col.name, rec.ID, before); err != nil {
 			return step{}, false, err
 		}
-		if r == nil {
+		if old == nil && log.Bounds(w.col.name).History > from {
 			return step{}, false, expired(watchroutev1.Reset_COMPACTED)
 		}
-		seen = seen || w.view.in(w.value(r))
-		prev = r.Prev
-		folded++
 	}
-	var old *schema.Value
-	if prev > 0 {
-		r, err := log.Exactly(w.ctx, name, rec.ID, prev)
-		if err != nil {
-			return step{}, false, err
-		}
-		if r == nil && log.Bounds(name).History > from {
-			return step{}, false, expired(watchroutev1.Reset_COMPACTED)
-		}
-		old = w.value(r)
-	}
-	st, ok := w.view.step(old, new, rec)
+	st, ok := w.view.step(w.value(old), w.value(rec), rec)
 	st.coalesced = folded
 	return st, ok || seen && !st.unseen(&w.view.selection), nil
+}
+
+// newest is the event of a record in a watch for which the record alone tells what
+// to send. The changes that it stands for are counted where they are retained.
+func (w *Watch) newest(rec *changelog.Record, from uint64, retained bool) (Event, error) {
+	st := step{record: rec}
+	if v := w.value(rec); v != nil {
+		st.new = w.view.mask.Apply(v)
+	}
+	if retained {
+		var err error
+		if _, st.coalesced, err = w.before(rec, from, func(*changelog.Record) {}); err != nil {
+			return Event{}, err
+		}
+	}
+	e := st.event(&w.view.selection)
+	if e.Value != nil && rec.CreateRevision <= from {
+		e.Cause = watchroutev1.Cause_UPDATED
+	}
+	return e, nil
+}
+
+// before visits the changes of a record's name between a revision and the record,
+// and gives how many they are and the revision of the change before them, 0 if
+// there is none.
+func (w *Watch) before(rec *changelog.Record, from uint64, visit func(*changelog.Record)) (revision uint64, n uint32, err error) {
+	for prev := rec.Prev; ; n++ {
+		if prev <= from {
+			return prev, n, nil
+		}
+		r, err := w.hub.cfg.Log.Exactly(w.ctx, w.col.name, rec.ID, prev)
+		if err != nil {
+			return 0, 0, err
+		}
+		if r == nil {
+			return 0, 0, expired(watchroutev1.Reset_COMPACTED)
+		}
+		visit(r)
+		prev = r.Prev
+	}
 }
 
 // value gives the value of a record; nil for a tombstone and for no record.

@@ -369,6 +369,32 @@ func TestWatch_FoldsWhatASlowReaderMissed(t *testing.T) {
 	}
 }
 
+func TestWatch_CountsWhatAResumeFolds(t *testing.T) {
+	f := newFixture(t)
+	rd := f.watch(&watchroutev1.WatchRequest{})
+	rd.drainTo(f.put("a", `{"n":0}`))
+	rd.w.Close(nil)
+	f.put("a", `{"n":1}`)
+	f.put("a", `{"n":2}`)
+	f.put("b", `{}`)
+	rev := f.put("b", "")
+	f.hub.Close() // so that the ring of another hub cannot have it
+	schemas, _ := schema.NewRegistry(nil)
+	var err error
+	if f.hub, err = hub.New(hub.Config{Log: f.log, Schemas: schemas}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.hub.Close)
+	rd.resume(f, &watchroutev1.WatchRequest{})
+	rd.drainTo(rev)
+	rd.want("started RESUMED", "UPDATED a@3", "DELETED b@5")
+	for _, e := range rd.all[1:] {
+		if e.Coalesced != 1 {
+			t.Errorf("%s was folded from one more change, and says %d", e.Resource.Name, e.Coalesced)
+		}
+	}
+}
+
 func TestWatch_EveryChangeSkipsNone(t *testing.T) {
 	for _, ring := range []int64{0, 1} {
 		f := newFixture(t, func(c *hub.Config) { c.RingBytes = ring })
