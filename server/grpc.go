@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may ask for compression
 	protoencoding "google.golang.org/grpc/encoding/proto"
@@ -110,11 +109,10 @@ func (s *Service) toStatus(method string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
-	st := wire.Status(err)
-	if st.Code() == codes.Internal || st.Code() == codes.Unavailable {
+	if wire.IsFault(err) {
 		s.cfg.Logger.Error("a call failed", "method", method, "error", err)
 	}
-	return st.Err()
+	return wire.Status(err).Err()
 }
 
 // encoded is a message that is encoded already.

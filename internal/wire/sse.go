@@ -43,6 +43,10 @@ func (sseCodec) Append(dst []byte, m *hub.Message) []byte {
 		dst = appendRetry(dst, sseRetry)
 	case hub.Drain:
 		dst = appendRetry(dst, m.ReconnectAfter)
+	case hub.Closed:
+		if m.Err.RetryAfter > 0 {
+			dst = appendRetry(dst, m.Err.RetryAfter)
+		}
 	case hub.Reset:
 		dst = append(dst, "id\n"...) // what the browser kept is void
 	}

@@ -95,6 +95,18 @@ func Status(err error) *status.Status {
 	return with
 }
 
+// IsFault says whether an error is the server's own, and so belongs into its log.
+// What the client did, its leaving and an orderly drain are not.
+func IsFault(err error) bool {
+	if e := new(resource.Error); !errors.As(err, &e) {
+		if _, ok := status.FromError(err); ok { // gRPC's: the connection
+			return false
+		}
+	}
+	reason := asError(err).Reason
+	return reason == resource.Internal || reason == resource.StoreUnavailable
+}
+
 // HTTPStatus gives the HTTP status of an error.
 func HTTPStatus(err error) int {
 	if e := new(resource.Error); !errors.As(err, &e) {

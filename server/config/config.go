@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/watchroute/watchroute/internal/hub"
 )
 
 // DefaultData is the data folder where none is given.
@@ -87,12 +90,6 @@ func Default() Config {
 	return c
 }
 
-// Limits of a watch's heartbeat, as the contract has them.
-const (
-	MinHeartbeat = time.Second
-	MaxHeartbeat = 10 * time.Minute
-)
-
 // Validate says everything that cannot be used, one line for each setting. kong
 // calls it on a command that embeds the Config.
 func (c *Config) Validate() error {
@@ -132,8 +129,8 @@ func (c *Config) Validate() error {
 	if c.RetentionTombstones < c.RetentionAge {
 		bad("retention-tombstones", "%v is less than retention-age, %v", c.RetentionTombstones, c.RetentionAge)
 	}
-	if c.Heartbeat < MinHeartbeat || c.Heartbeat > MaxHeartbeat {
-		bad("heartbeat", "%v is not between %v and %v", c.Heartbeat, MinHeartbeat, MaxHeartbeat)
+	if c.Heartbeat < hub.MinHeartbeat || c.Heartbeat > hub.MaxHeartbeat {
+		bad("heartbeat", "%v is not between %v and %v", c.Heartbeat, hub.MinHeartbeat, hub.MaxHeartbeat)
 	}
 	if c.MaxRequestBytes < c.MaxValueBytes {
 		bad("max-request-bytes", "%v is less than max-value-bytes, %v", c.MaxRequestBytes, c.MaxValueBytes)
@@ -172,12 +169,15 @@ func (c *Config) AutoCreates() bool {
 	if c.AutoCreate != nil {
 		return *c.AutoCreate
 	}
-	for _, l := range c.listeners() {
-		if host, err := checkAddress(l.address); err != nil || !loopback(host) {
-			return false
-		}
-	}
-	return true
+	return !c.Exposed()
+}
+
+// Exposed says whether other machines can reach a listener.
+func (c *Config) Exposed() bool {
+	return slices.ContainsFunc(c.listeners(), func(l listener) bool {
+		host, err := checkAddress(l.address)
+		return err != nil || !loopback(host)
+	})
 }
 
 type listener struct{ name, address string }

@@ -229,3 +229,21 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+func TestOperations_DocumentsEverySetting(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := reflect.TypeFor[Config]()
+	for i := range fields.NumField() {
+		tag := fields.Field(i).Tag
+		row := "| `" + tag.Get("name") + "` | `" + tag.Get("env") + "` | "
+		if def := tag.Get("default"); def != "" {
+			row += "`" + def + "` |"
+		}
+		if !strings.Contains(string(text), row) {
+			t.Errorf("docs/operations.md has no row that begins %s", row)
+		}
+	}
+}

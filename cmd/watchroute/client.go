@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+)
+
+// client is what every command has that calls a server.
+type client struct {
+	Server  string        `name:"server" env:"WATCHROUTE_SERVER" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"The server's gRPC address. Default: ${default}."`
+	Timeout time.Duration `name:"timeout" env:"WATCHROUTE_TIMEOUT" default:"10s" placeholder:"DURATION" help:"How long one call may take; a watch may take longer. Default: ${default}."`
+	Output  string        `name:"output" short:"o" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text, or json: one JSON object a line. Default: ${default}."`
+}
+
+// connection is a client's connection.
+type connection struct {
+	watchroutev1.ResourceServiceClient
+	conn  *grpc.ClientConn
+	types *types
+}
+
+// dial makes a connection; the first call opens it.
+func (c *client) dial() (*connection, error) {
+	conn, err := grpc.NewClient(c.Server,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
+		// A dead peer is noticed without a message. The server allows a ping each 10 s.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		// Fixed windows spare the pings by which gRPC would estimate them, which
+		// halve the throughput of a watch.
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("--server: %w", err)
+	}
+	return &connection{ResourceServiceClient: watchroutev1.NewResourceServiceClient(conn), conn: conn, types: newTypes(conn)}, nil
+}
+
+// call connects and makes calls, all within the time-out.
+func (c *client) call(ctx context.Context, f func(context.Context, *connection) error) error {
+	conn, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer conn.conn.Close()
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	return c.at(f(ctx, conn))
+}
+
+// at adds to an error where the server was expected.
+func (c *client) at(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &callError{error: err, server: c.Server}
+}
+
+// conditions are the preconditions of a write.
+type conditions struct {
+	IfRevision uint64 `name:"if-revision" xor:"if" placeholder:"N" help:"Only if the resource is at this revision."`
+	IfETag     string `name:"if-etag" xor:"if" placeholder:"ETAG" help:"Only if the resource has this etag."`
+	RequestID  string `name:"request-id" placeholder:"ID" help:"Apply once, however often it is sent within an hour."`
+}
+
+func (c *conditions) precondition() *watchroutev1.Precondition {
+	switch {
+	case c.IfRevision != 0:
+		return &watchroutev1.Precondition{Condition: &watchroutev1.Precondition_Revision{Revision: c.IfRevision}}
+	case c.IfETag != "":
+		return &watchroutev1.Precondition{Condition: &watchroutev1.Precondition_Etag{Etag: c.IfETag}}
+	}
+	return nil
+}
+
+// document gives the JSON that an argument means: itself, `-` for standard input,
+// @FILE for a file.
+func document(arg string, in io.Reader) (string, error) {
+	var text []byte
+	var err error
+	switch {
+	case arg == "-":
+		text, err = io.ReadAll(in)
+	case strings.HasPrefix(arg, "@"):
+		text, err = os.ReadFile(arg[1:])
+	default:
+		return arg, nil
+	}
+	return string(text), err
+}

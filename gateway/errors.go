@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/watchroute/watchroute/internal/resource"
+	"github.com/watchroute/watchroute/internal/wire"
+)
+
+// refusal is an error about HTTP itself, whose status the reason does not tell.
+type refusal struct {
+	told   *resource.Error
+	status int
+}
+
+// Error implements error.
+func (r *refusal) Error() string { return r.told.Error() }
+
+// Unwrap lets package wire find what the client is told.
+func (r *refusal) Unwrap() error { return r.told }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{resource.Errorf(resource.Unsupported, format, args...), status}
+}
+
+func forbidden(origin string) error {
+	return refuse(http.StatusForbidden, "pages of the origin %q are not allowed to do this", origin)
+}
+
+// errNotModified is no error: the client has the state already.
+var errNotModified = errors.New("gateway: not modified")
+
+// fail answers with an error, as documented for all of REST.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errNotModified) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	code := wire.HTTPStatus(err)
+	if refused := new(refusal); errors.As(err, &refused) {
+		code = refused.status
+	}
+	if wire.IsFault(err) {
+		g.logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if e := new(resource.Error); errors.As(err, &e) && e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	g.respond(w, code, append(wire.AppendProtoJSON(nil, wire.Status(err).Proto()), '\n'))
+}
+
+// respond sends a whole answer of JSON.
+func (g *Gateway) respond(w http.ResponseWriter, code int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_ = g.outlet(w).write(body) // whoever left does not read it
+}
+
+// muxError renders the errors of the generated handlers.
+func (g *Gateway) muxError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	if c := callOf(r.Context()); c != nil && c.err != nil {
+		err = c.err // which the handler has made a status without details of
+	}
+	if s, ok := status.FromError(err); ok && s.Code() == codes.InvalidArgument {
+		err = resource.Errorf(resource.InvalidField, "%s", s.Message())
+	}
+	g.fail(w, r, err)
+}
+
+// routingError renders what the mux says of a path that no handler takes.
+func (g *Gateway) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	if code != http.StatusMethodNotAllowed {
+		g.notFound(w, r)
+		return
+	}
+	allowed := g.allowed(r)
+	w.Header().Set("Allow", allowed)
+	g.fail(w, r, refuse(code, "%s does not take %s; it takes %s", r.URL.Path, r.Method, allowed))
+}

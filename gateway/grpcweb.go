@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/improbable-eng/grpc-web/go/grpcweb"
+
+	"github.com/watchroute/watchroute/server"
+)
+
+// grpcWeb serves gRPC-Web, over HTTP and over its own WebSocket protocol. CORS and
+// the origin are checked before.
+type grpcWeb struct {
+	wrapped *grpcweb.WrappedGrpcServer
+	timeout time.Duration
+}
+
+func newGRPCWeb(g *Gateway) *grpcWeb {
+	return &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapServer(g.cfg.GRPC,
+		grpcweb.WithWebsockets(true),
+		grpcweb.WithWebsocketPingInterval(g.cfg.PingInterval),
+		grpcweb.WithWebsocketsMessageReadLimit(int64(g.cfg.MaxMessageBytes)))}
+}
+
+// takes says whether a request is gRPC-Web.
+func (w *grpcWeb) takes(r *http.Request) bool {
+	return w != nil && (w.wrapped.IsGrpcWebRequest(r) || w.wrapped.IsGrpcWebSocketRequest(r))
+}
+
+// ServeHTTP implements http.Handler. A client that does not read is cut off after
+// the write timeout: gRPC's own handler does not look at what becomes of a write,
+// but a write that fails ends the request's context.
+func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	r = r.Clone(server.WithTransport(r.Context(), "grpc-web"))
+	out := &grpcWebWriter{answer{&outlet{w: rw, rc: http.NewResponseController(rw), timeout: w.timeout}}}
+	if w.wrapped.IsGrpcWebSocketRequest(r) {
+		w.wrapped.HandleGrpcWebsocketRequest(out, r)
+		return
+	}
+	w.wrapped.HandleGrpcWebRequest(out, r)
+}
+
+// grpcWebWriter bounds the time of writes.
+type grpcWebWriter struct{ answer }
+
+// Write implements http.ResponseWriter. It does not flush: gRPC does, after each
+// message.
+func (w *grpcWebWriter) Write(b []byte) (n int, err error) {
+	err = w.within(func() error {
+		n, err = w.w.Write(b)
+		return err
+	})
+	return n, err
+}
+
+// Flush implements http.Flusher.
+func (w *grpcWebWriter) Flush() { _ = w.within(w.rc.Flush) }
+
+// Hijack implements http.Hijacker.
+func (w *grpcWebWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.rc.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	timed := &timedConn{Conn: conn, timeout: w.timeout}
+	rw.Writer.Reset(timed)
+	return timed, rw, nil
+}

@@ -1,0 +1,357 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/watchroute/watchroute/internal/hub"
+	"github.com/watchroute/watchroute/internal/resource"
+	"github.com/watchroute/watchroute/internal/wire"
+	"github.com/watchroute/watchroute/server"
+)
+
+// The subprotocols. A client that offers none speaks JSON.
+const (
+	jsonProtocol  = "watchroute.v1.json"
+	protoProtocol = "watchroute.v1.proto"
+)
+
+// dialect is how messages look on a WebSocket.
+type dialect struct {
+	opcode gws.Opcode
+	form   server.SessionForm
+}
+
+var (
+	jsonDialect  = &dialect{gws.OpcodeText, server.JSONForm}
+	protoDialect = &dialect{gws.OpcodeBinary, server.ProtoForm}
+)
+
+// socket is one WebSocket connection. Two goroutines belong to it: the request's,
+// which alone writes messages, and one that reads. gws reads, answers pings and
+// writes control frames; messages are framed here, so that many go out in one write.
+type socket struct {
+	*dialect
+	ws   *gws.Conn
+	conn *timedConn
+
+	ctx context.Context
+	// leave ends ctx: the client has left, or did what it may not.
+	leave   context.CancelCauseFunc
+	receive func(opcode gws.Opcode, data []byte)
+	buf     []byte
+
+	heard atomic.Bool // something, since the last ping
+	every time.Duration
+	pulse sync.Mutex // held while a ping is sent
+	timer *time.Timer
+	over  bool // guarded by pulse
+}
+
+// errLeft is the cause of the end of a socket's context when its client has left.
+var errLeft = errors.New("gateway: the client left")
+
+// upgrader makes sockets of requests.
+type upgrader struct {
+	plain  *gws.Upgrader            // without a subprotocol
+	speaks map[string]*gws.Upgrader // by subprotocol
+}
+
+func newUpgrader(maxMessage int) *upgrader {
+	upgrade := func(protocols ...string) *gws.Upgrader {
+		return gws.NewUpgrader(socketEvents{}, &gws.ServerOption{
+			SubProtocols: protocols, ReadMaxPayloadSize: maxMessage, CheckUtf8Enabled: true,
+			Logger: quiet{}, NewSession: func() gws.SessionStorage { return &slot{} },
+		})
+	}
+	return &upgrader{plain: upgrade(), speaks: map[string]*gws.Upgrader{
+		jsonProtocol: upgrade(jsonProtocol), protoProtocol: upgrade(protoProtocol),
+	}}
+}
+
+// slot is where gws keeps a connection's socket.
+type slot struct {
+	gws.SessionStorage // none
+	socket             *socket
+}
+
+func socketOf(c *gws.Conn) *socket { return c.Session().(*slot).socket }
+
+// upgrade makes a socket of a request, or answers with an error and gives nil.
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) *socket {
+	if r.Header.Get("Sec-WebSocket-Version") != "13" {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		g.fail(w, r, refuse(http.StatusUpgradeRequired, "version 13 of WebSocket is spoken here"))
+		return nil
+	}
+	if r.Header.Get("Sec-WebSocket-Key") == "" {
+		g.fail(w, r, resource.Errorf(resource.InvalidField, "the header Sec-WebSocket-Key is missing").In("Sec-WebSocket-Key"))
+		return nil
+	}
+	protocol, ok := subprotocol(r.Header)
+	if !ok {
+		g.fail(w, r, resource.Errorf(resource.InvalidField, "the subprotocols are %s and %s", jsonProtocol, protoProtocol).In("Sec-WebSocket-Protocol"))
+		return nil
+	}
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		g.fail(w, r, refuse(http.StatusNotImplemented, "WebSocket needs HTTP/1.1"))
+		return nil
+	}
+	s := &socket{dialect: jsonDialect, conn: &timedConn{Conn: conn, timeout: g.cfg.WriteTimeout}, every: g.cfg.PingInterval}
+	up := g.sockets.plain
+	if protocol != "" {
+		up = g.sockets.speaks[protocol]
+		r = r.Clone(r.Context())
+		r.Header.Set("Sec-WebSocket-Protocol", protocol)
+	}
+	if protocol == protoProtocol {
+		s.dialect = protoDialect
+	}
+	in := rw.Reader
+	if in.Buffered() == 0 {
+		in = bufio.NewReaderSize(conn, 1<<10) // what clients say is short
+	}
+	if s.ws, err = up.UpgradeFromConn(lingeringConn{s.conn}, in, r); err != nil {
+		_ = conn.Close()
+		return nil
+	}
+	s.ws.Session().(*slot).socket = s
+	return s
+}
+
+// subprotocol picks the first of those that the client offers.
+func subprotocol(h http.Header) (protocol string, ok bool) {
+	offers := strings.Join(h.Values("Sec-WebSocket-Protocol"), ",")
+	if strings.TrimSpace(offers) == "" {
+		return "", true
+	}
+	for offer := range strings.SplitSeq(offers, ",") {
+		if offer = strings.TrimSpace(offer); offer == jsonProtocol || offer == protoProtocol {
+			return offer, true
+		}
+	}
+	return "", false
+}
+
+// serve runs f, which sends, while what the client says goes to receive. Then it
+// sends end's frames, closes, and waits until all is over. f's ctx ends when the
+// client leaves.
+func (s *socket) serve(parent context.Context, receive func(gws.Opcode, []byte), f func(ctx context.Context) error, end func(error) []byte) {
+	s.ctx, s.leave = context.WithCancelCause(parent)
+	defer s.leave(nil)
+	s.receive = receive
+	s.heard.Store(true)
+	s.pulse.Lock()
+	s.timer = time.AfterFunc(s.every, s.ping)
+	s.pulse.Unlock()
+	cut := context.AfterFunc(parent, func() { _ = s.conn.Close() })
+	defer cut()
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		s.ws.ReadLoop()
+		s.leave(errLeft)
+	})
+
+	err := f(s.ctx)
+	if cause := context.Cause(s.ctx); errors.Is(err, context.Canceled) && cause != nil {
+		err = cause
+	}
+	s.leave(nil) // nothing more is received
+	if parent.Err() == nil && !errors.Is(err, errLeft) && !errors.As(err, new(*lostError)) {
+		s.close(err, end(err))
+	} else {
+		_ = s.conn.Close()
+	}
+	reading.Wait() // at most until the client answers the close, or linger
+	_ = s.conn.Close()
+	s.pulse.Lock()
+	s.over = true
+	s.pulse.Unlock()
+	s.timer.Stop()
+}
+
+// close says the last message and the close code; no error: a drain.
+func (s *socket) close(err error, last []byte) {
+	if len(last) > 0 && s.send(last) != nil {
+		return
+	}
+	code, reason := uint16(wire.CloseDrained), "DRAINED"
+	if err != nil {
+		code, reason = wire.CloseCode(err), wire.Reason(err)
+	}
+	_ = s.ws.WriteClose(code, []byte(reason))
+}
+
+// send writes messages, each as one frame, in one write.
+func (s *socket) send(messages ...[]byte) error {
+	s.buf = s.buf[:0]
+	for _, m := range messages {
+		s.buf = append(appendFrameHeader(s.buf, s.opcode, len(m)), m...)
+	}
+	return s.flush()
+}
+
+// frames is send for a watch.
+func (s *socket) frames(frames []hub.Frame) error {
+	s.buf = s.buf[:0]
+	for i := range frames {
+		s.buf = append(appendFrameHeader(s.buf, s.opcode, len(frames[i].Bytes)), frames[i].Bytes...)
+	}
+	return s.flush()
+}
+
+func (s *socket) flush() error {
+	const keep = 64 << 10
+	_, err := s.conn.Write(s.buf)
+	if cap(s.buf) > keep {
+		s.buf = nil
+	}
+	if err != nil {
+		return lost(err, s.conn.timeout)
+	}
+	return nil
+}
+
+// appendFrameHeader appends the header of a whole frame of a server (RFC 6455,
+// section 5.2).
+func appendFrameHeader(dst []byte, opcode gws.Opcode, size int) []byte {
+	const fin = 0x80
+	dst = append(dst, fin|byte(opcode))
+	switch {
+	case size < 126:
+		return append(dst, byte(size))
+	case size < 1<<16:
+		return append(dst, 126, byte(size>>8), byte(size))
+	}
+	dst = append(dst, 127)
+	for shift := 56; shift >= 0; shift -= 8 {
+		dst = append(dst, byte(uint64(size)>>shift))
+	}
+	return dst
+}
+
+// ping asks whether the client is there, and drops one that has not been heard of
+// since the last time.
+func (s *socket) ping() {
+	s.pulse.Lock()
+	defer s.pulse.Unlock()
+	switch {
+	case s.over:
+	case !s.heard.Swap(false):
+		_ = s.conn.Close()
+	case s.ws.WritePing(nil) == nil:
+		s.timer.Reset(s.every)
+	}
+}
+
+// socketEvents is what gws calls while it reads.
+type socketEvents struct{ gws.BuiltinEventHandler }
+
+// OnPing implements gws.Event.
+func (socketEvents) OnPing(c *gws.Conn, payload []byte) {
+	socketOf(c).heard.Store(true)
+	_ = c.WritePong(payload)
+}
+
+// OnPong implements gws.Event.
+func (socketEvents) OnPong(c *gws.Conn, _ []byte) { socketOf(c).heard.Store(true) }
+
+// OnMessage implements gws.Event.
+func (socketEvents) OnMessage(c *gws.Conn, m *gws.Message) {
+	s := socketOf(c)
+	s.heard.Store(true)
+	s.receive(m.Opcode, m.Bytes())
+	_ = m.Close()
+}
+
+// quiet is gws's logger: what a connection fails of is not the operator's business.
+type quiet struct{}
+
+// Error implements gws.Logger.
+func (quiet) Error(v ...any) { slog.Debug("websocket", "error", v) }
+
+// timedConn is a connection whose writes have a deadline, one at a time. After one
+// that failed it is closed: whoever reads it must notice.
+type timedConn struct {
+	net.Conn
+	timeout time.Duration
+	mu      sync.Mutex // held while writing
+}
+
+// Write implements net.Conn.
+func (c *timedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.SetWriteDeadline(time.Now().Add(c.timeout))
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if err == nil {
+		err = c.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = c.Conn.Close()
+	}
+	return n, err
+}
+
+// lingeringConn is a connection whose Close closes the sending half only, and gives
+// the client a moment to close the other: otherwise what is on the way to it, the
+// close code above all, might be lost.
+type lingeringConn struct{ *timedConn }
+
+// linger is how long a client may take to answer a close.
+const linger = 2 * time.Second
+
+// Close implements net.Conn.
+func (c lingeringConn) Close() error {
+	if err := c.SetReadDeadline(time.Now().Add(linger)); err != nil {
+		return c.Conn.Close()
+	}
+	if err := closeWrite(c.Conn); err != nil {
+		return c.Conn.Close()
+	}
+	return nil
+}
+
+// serveWatchSocket serves a watch on WebSocket.
+func (g *Gateway) serveWatchSocket(w http.ResponseWriter, r *http.Request, c *watchCall) {
+	const name = "websocket"
+	s := g.upgrade(w, r)
+	if s == nil {
+		return
+	}
+	var watch *hub.Watch
+	s.serve(server.WithTransport(r.Context(), name), func(gws.Opcode, []byte) {
+		s.leave(resource.Errorf(resource.InvalidField, "the client of a watch has nothing to say; sessions are at %s", sessionPath).In("body"))
+	}, func(ctx context.Context) error {
+		if c.err != nil {
+			return c.err
+		}
+		var err error
+		if watch, err = g.service.OpenWatch(ctx, c.request, s.form.Codec, name, nil); err != nil {
+			return err
+		}
+		return server.Forward(ctx, watch, s.frames)
+	}, func(err error) []byte {
+		switch {
+		case err == nil:
+			return nil
+		case watch != nil:
+			return watch.Closing(c.rename(err)).Bytes
+		}
+		return s.form.Codec.Append(nil, &hub.Message{Kind: hub.Closed, Err: resource.AsError(c.rename(err))})
+	})
+}
