@@ -60,8 +60,9 @@ bench: ## Run the benchmarks (BENCH=regexp)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem $(BENCHFLAGS) ./...
 
 .PHONY: generate
-generate: deps npm ## Write gen/ anew from proto/
+generate: deps npm ## Write gen/ anew from proto/, and the console from gen/
 	@$(BUF) generate
+	npm run -s build --prefix gateway/console
 
 .PHONY: lint
 lint: lint-proto vet ## Look for mistakes in the contracts and in the Go code
@@ -168,7 +169,7 @@ prepare: ## Install the Debian packages that tests need and that are missing
 .PHONY: deps
 deps: $(GOOGLE_PROTOS) ## Print the google/api and google/rpc protos from the Go runtime
 
-$(GOOGLE_PROTOS): proto/deps/main.go go.mod
+$(GOOGLE_PROTOS): $(wildcard proto/*.go) proto/deps/main.go go.mod
 	@rm -rf proto/deps/google
 	go run ./proto/deps proto/deps
 	touch $@

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -40,19 +42,74 @@ func parcels(t *testing.T) *contract.Set {
 		t.Fatal(err)
 	}
 	for _, m := range file.GetMessageType() {
-		switch m.GetName() {
-		case "WatchParcelsRequest":
-			m.Field = append(m.Field, &descriptorpb.FieldDescriptorProto{Name: new("parent"), Number: new(int32(99)),
-				Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum()})
-		case "PutParcelRequest":
-			m.Field = append(m.Field[:0:0], m.Field...)
+		if m.GetName() == "WatchParcelsRequest" {
+			m.Field = append(m.Field, field("parent", 99, ""))
 		}
 	}
+	// A Put of the value alone, which names itself.
+	file.MessageType = append(file.MessageType, &descriptorpb.DescriptorProto{Name: new("AddParcelRequest"), Field: []*descriptorpb.FieldDescriptorProto{
+		field("parcel", 1, ".depot.v1.Parcel"), field("parcel_id", 2, ""), field("request_id", 3, "")}})
+	options := &descriptorpb.MethodOptions{}
+	proto.SetExtension(options, annotations.E_Http, &annotations.HttpRule{
+		Pattern: &annotations.HttpRule_Post{Post: "/v1/parcels"}, Body: "parcel",
+		AdditionalBindings: []*annotations.HttpRule{
+			{Pattern: &annotations.HttpRule_Post{Post: "/v1/parcels:add"}, Body: "*"},
+			{Pattern: &annotations.HttpRule_Patch{Patch: "/v1/parcels/{parcel_id}"}, Body: "parcel"},
+		}})
+	file.Service[0].Method = append(file.Service[0].Method, &descriptorpb.MethodDescriptorProto{Name: new("PutNewParcel"),
+		InputType: new(".depot.v1.AddParcelRequest"), OutputType: new(".depot.v1.PutParcelResponse"), Options: options})
 	s, err := contract.New(protoregistry.GlobalFiles, &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{file}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func field(name string, number int32, message string) *descriptorpb.FieldDescriptorProto {
+	f := &descriptorpb.FieldDescriptorProto{Name: &name, Number: &number, Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+		Type: descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum()}
+	if message != "" {
+		f.Type, f.TypeName = descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum(), &message
+	}
+	return f
+}
+
+func TestContract_AValueCanBePutAlone(t *testing.T) {
+	set := parcels(t)
+	n := newNodeOf(t, local.Config{}, func(c *Config, h *hub.Config) { c.Contracts, h.Schemas = set, set.Schemas })
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"POST", "/v1/parcels", `{"parcel_id":"1","customerId":"7"}`, 200, `"name":"parcels/1"`},
+		{"POST", "/v1/parcels?request_id=a", `{"parcelId":"2","customerId":"7"}`, 200, `"data":{"parcelId":"2","customerId":"7"}`},
+		{"POST", "/v1/parcels?parcel_id=3", `{"customerId":"7"}`, 200, `"data":{"parcelId":"3","customerId":"7"}`},
+		{"POST", "/v1/parcels:add", `{"requestId":"b","parcel":{"parcelId":"4"}}`, 200, `"name":"parcels/4"`},
+		{"POST", "/v1/parcels:add", `{"parcelId":"5","parcel":{}}`, 200, `"name":"parcels/5"`},
+		{"PATCH", "/v1/parcels/6", `{"status":"SHIPPED"}`, 200, `"data":{"parcelId":"6","status":"SHIPPED"}`},
+		{"POST", "/v1/parcels", `{"customerId":"7"}`, 400, `"INVALID_NAME"`},
+		{"POST", "/v1/parcels", `{"parcelId":"a b"}`, 400, `"field":"parcel.parcel_id"`},
+		{"POST", "/v1/parcels", `{"parcelId":"1","customr":"7"}`, 400, `"path":"customr"`},
+		{"POST", "/v1/parcels", `{"parcelId":"1","customr":"7"}`, 400, `"field":"parcel"`},
+		{"POST", "/v1/parcels", `{"parcelId":"1"`, 400, `not JSON at byte`},
+		{"POST", "/v1/parcels", ``, 400, `there is nothing`},
+		{"POST", "/v1/parcels", `[]`, 400, ``},
+		{"POST", "/v1/parcels", `null`, 400, ``},
+		{"POST", "/v1/parcels:add", `{"requestid":"b","parcel":{"parcelId":"4"}}`, 400, `requestid`},
+		{"POST", "/v1/parcels:add", `{"requestId":"c"}`, 400, `"field":"parcel"`},
+		{"POST", "/v1/parcels:add", `{}`, 400, ``},
+		{"POST", "/v1/parcels:add?request_id=x", `{"parcel":{"parcelId":"4"}}`, 400, `belongs into the body`},
+		{"PATCH", "/v1/parcels/6", `{"parcelId":"7"}`, 400, ``},
+	} {
+		r := n.do(c.method, c.path, c.body)
+		if r.StatusCode != c.status || !strings.Contains(r.body, c.want) {
+			t.Errorf("%s %s %s: %s\nwant %d %s", c.method, c.path, c.body, r, c.status, c.want)
+		}
+		if c.status != 200 {
+			r.reason(t)
+		}
+	}
 }
 
 func TestContract_OfRunTime(t *testing.T) {

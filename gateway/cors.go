@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -59,6 +60,17 @@ func (o *origins) permit(r *http.Request) bool {
 		return false
 	}
 	return strings.EqualFold(u.Host, r.Host) || strings.EqualFold(u.Host, r.Header.Get("X-Forwarded-Host"))
+}
+
+// local says whether a request names this machine, or a site that is allowed, as its
+// host. A page whose own name was made to point here (DNS rebinding) names that.
+func (o *origins) local(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	return strings.EqualFold(name, "localhost") || net.ParseIP(name).IsLoopback() || o.allow("https://"+host) || o.allow("http://"+host)
 }
 
 // cors lets browsers show answers to pages of the allowed origins.

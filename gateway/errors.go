@@ -87,5 +87,5 @@ func (g *Gateway) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime
 	}
 	allowed := g.allowed(r)
 	w.Header().Set("Allow", allowed)
-	g.fail(w, r, refuse(code, "%s does not take %s; it takes %s", r.URL.Path, r.Method, allowed))
+	g.fail(w, r, refuse(code, "%s does not take %s; it takes %s", clip(r.URL.Path), r.Method, allowed))
 }

@@ -28,6 +28,10 @@ type Config struct {
 	// https://shop.example.com or https://*.example.com; `*` allows all. Default:
 	// none, a page of this server's own origin may always.
 	AllowedOrigins []string
+	// LocalOnly refuses requests whose Host is neither this machine's loopback nor
+	// that of an allowed origin: for a node without credentials, which a page must
+	// not reach under a name of its own. Default: false.
+	LocalOnly bool
 	// Metrics is served at /metrics. Default: nothing is.
 	Metrics http.Handler
 	// Ready says why the node should get no requests, nil if it should. It decides
@@ -164,6 +168,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if g.cfg.LocalOnly && !g.origins.local(r.Host) {
+		g.fail(w, r, refuse(http.StatusForbidden, "this node serves its own machine, not the host %q; allow https://%s as an origin, if a proxy sends this", clip(r.Host), clip(r.Host)))
+		return
+	}
 	switch {
 	case r.URL.Path == "/healthz":
 		g.healthz(w, r)
@@ -201,7 +209,7 @@ func (g *Gateway) notFound(w http.ResponseWriter, r *http.Request) {
 		g.cfg.Page.ServeHTTP(w, r)
 		return
 	}
-	g.fail(w, r, resource.Errorf(resource.RouteNotFound, "there is nothing at %s", r.URL.Path))
+	g.fail(w, r, resource.Errorf(resource.RouteNotFound, "there is nothing at %s", clip(r.URL.Path)))
 }
 
 // Server makes an http.Server for a Gateway, without a time limit for answers, as

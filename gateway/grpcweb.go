@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/improbable-eng/grpc-web/go/grpcweb"
+	"google.golang.org/grpc/codes"
 
 	"github.com/watchroute/watchroute/server"
 )
@@ -19,10 +21,11 @@ type grpcWeb struct {
 }
 
 func newGRPCWeb(g *Gateway) *grpcWeb {
-	return &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapServer(g.cfg.GRPC,
+	return &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapHandler(answered(g.cfg.GRPC),
+		grpcweb.WithEndpointsFunc(func() []string { return grpcweb.ListGRPCResources(g.cfg.GRPC) }),
 		grpcweb.WithWebsockets(true),
 		grpcweb.WithWebsocketPingInterval(g.cfg.PingInterval),
-		grpcweb.WithWebsocketsMessageReadLimit(int64(g.cfg.MaxMessageBytes)))}
+		grpcweb.WithWebsocketsMessageReadLimit(int64(g.cfg.MaxRequestBytes)))}
 }
 
 // takes says whether a request is gRPC-Web.
@@ -41,6 +44,19 @@ func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.wrapped.HandleGrpcWebRequest(out, r)
+}
+
+// answered serves gRPC, and says something where that did not: a gRPC server that is
+// being stopped returns without a word, and a client on WebSocket would wait for one.
+func answered(calls http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.ServeHTTP(w, r)
+		if h := w.Header(); h.Get("Grpc-Status") == "" {
+			h.Set("Grpc-Status", strconv.Itoa(int(codes.Unavailable)))
+			h.Set("Grpc-Message", "the server is shutting down")
+			_ = r.Body.Close() // on WebSocket this sends the trailers
+		}
+	})
 }
 
 // grpcWebWriter bounds the time of writes.

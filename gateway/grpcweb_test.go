@@ -172,6 +172,31 @@ func TestGRPCWeb_AReaderThatStallsIsCutOff(t *testing.T) {
 	n.watches(0)
 }
 
+// A call that arrives when gRPC is stopped is told so, on WebSocket too.
+func TestGRPCWeb_WhileGRPCStops(t *testing.T) {
+	n := newNode(t)
+	n.grpc.Stop()
+	res := n.web(t.Context(), getMethod, "application/grpc-web", bytes.NewReader(webFrame(t, &watchroutev1.GetRequest{Name: "notes/1"})))
+	if res.Header.Get("Grpc-Status") != "14" {
+		t.Errorf("over HTTP: %v", res.Header)
+	}
+	ws := n.dialWS(watchMethod, "grpc-websockets")
+	ws.write(websocket.MessageBinary, "content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var all []byte
+	for {
+		_, b, err := ws.conn.Read(ctx)
+		if err != nil {
+			break
+		}
+		all = append(all, b...)
+	}
+	if ctx.Err() != nil || !bytes.Contains(all, []byte("grpc-status: 14")) {
+		t.Errorf("over WebSocket: %q, %v", all, ctx.Err())
+	}
+}
+
 func TestCORS(t *testing.T) {
 	n := newNode(t, with(func(c *Config) { c.AllowedOrigins = []string{"https://shop.example.com"} }))
 	n.put("notes/1", `{"a":1}`)

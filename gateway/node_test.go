@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	_ "github.com/watchroute/watchroute/gen/go/shop/v1" // the contract
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -40,6 +41,7 @@ type testNode struct {
 	log     *local.Log
 	hub     *hub.Hub
 	service *server.Service
+	grpc    *grpc.Server
 	http    *httptest.Server
 	url     string
 
@@ -116,9 +118,9 @@ func newNodeOf(t *testing.T, lc local.Config, options ...option) *testNode {
 		t.Fatal(err)
 	}
 	cfg.Service = n.service
-	grpc, _ := server.NewGRPC(server.GRPCConfig{Service: n.service, Contracts: contracts})
-	t.Cleanup(grpc.Stop)
-	cfg.GRPC = grpc
+	n.grpc, _ = server.NewGRPC(server.GRPCConfig{Service: n.service, Contracts: contracts})
+	t.Cleanup(n.grpc.Stop)
+	cfg.GRPC = n.grpc
 	g, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (o *outlet) frames(frames []hub.Frame) error {
 	if len(frames) == 1 {
 		return o.write(frames[0].Bytes)
 	}
-	const keep = 1 << 20
+	const keep = 16 << 10 // an idle watch keeps no more
 	o.buf = o.buf[:0]
 	for i := range frames {
 		o.buf = append(o.buf, frames[i].Bytes...)

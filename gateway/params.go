@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -64,6 +65,9 @@ func parseDuration(field, text string) (time.Duration, error) {
 func populate(m protoreflect.Message, values url.Values, taken map[string]string, extra ...string) error {
 	seen := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if key == "" {
+			return resource.Errorf(resource.InvalidField, "a parameter of the URL has no name")
+		}
 		path, ok := fieldPath(m.Descriptor(), key)
 		if !ok {
 			return invalidField(clip(key), "there is no parameter %q%s", clip(key), orNearest(key, append(paramNames(m.Descriptor(), "", taken), extra...)))
@@ -150,6 +154,11 @@ func paramNames(md protoreflect.MessageDescriptor, prefix string, taken map[stri
 // setField sets one field to what a URL says of it.
 func setField(m protoreflect.Message, path []protoreflect.FieldDescriptor, texts []string) error {
 	name, last := pathName(path), path[len(path)-1]
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return invalidField(name, "%q is not UTF-8", clip(text))
+		}
+	}
 	for _, fd := range path[:len(path)-1] {
 		m = m.Mutable(fd).Message()
 	}
@@ -205,9 +214,6 @@ func parseValue(name string, fd protoreflect.FieldDescriptor, text string) (prot
 	const number = "a whole number in range"
 	switch fd.Kind() {
 	case protoreflect.StringKind:
-		if strings.ToValidUTF8(text, "") != text {
-			return bad("UTF-8")
-		}
 		return protoreflect.ValueOfString(text), nil
 	case protoreflect.BoolKind:
 		switch text {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/lxzan/gws"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -25,7 +26,7 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 	if s == nil {
 		return
 	}
-	conn := &sessionSocket{socket: s, requests: make(chan received)}
+	conn := &sessionSocket{socket: s, requests: make(chan received), most: g.cfg.MaxMessageBytes}
 	s.serve(server.WithTransport(r.Context(), name), conn.receive, func(ctx context.Context) error {
 		return g.service.RunSession(ctx, conn, s.form, name)
 	}, func(err error) []byte {
@@ -40,6 +41,7 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 type sessionSocket struct {
 	*socket
 	requests chan received
+	most     int // bytes of a message
 }
 
 type received struct {
@@ -50,7 +52,10 @@ type received struct {
 // receive hands on what the client says. Until that is taken nothing more is read.
 func (c *sessionSocket) receive(opcode gws.Opcode, data []byte) {
 	var r received
-	if opcode != c.opcode {
+	if len(data) > c.most {
+		r.err = resource.Errorf(resource.TooLarge, "the message has %d bytes, %d are allowed", len(data), c.most).In("body").
+			With("limit", strconv.Itoa(c.most)).With("size", strconv.Itoa(len(data)))
+	} else if opcode != c.opcode {
 		r.err = resource.Errorf(resource.InvalidField, "the messages of this subprotocol are %s", map[gws.Opcode]string{
 			gws.OpcodeText: "text", gws.OpcodeBinary: "binary"}[c.opcode]).In("body")
 	} else {

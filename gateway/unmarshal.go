@@ -103,15 +103,17 @@ type names map[string]func(field string, value json.RawMessage) error
 
 // read takes an object apart; a member that is not known is an error.
 func (n names) read(field string, text []byte) error {
+	seen := map[string]bool{}
 	return members(field, text, func(key string, value json.RawMessage) error {
-		f := n[key]
-		if f == nil {
-			f = n[camel(key)]
-		}
-		at := join(field, clip(key))
+		name, at := camel(key), join(field, clip(key))
+		f := n[name]
 		if f == nil {
 			return invalidField(at, "there is no field %q%s", clip(key), orNearest(key, slices.Sorted(maps.Keys(n))))
 		}
+		if seen[name] {
+			return invalidField(at, "%q stands there twice, in two spellings", name)
+		}
+		seen[name] = true
 		return f(at, value)
 	})
 }

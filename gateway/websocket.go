@@ -70,7 +70,8 @@ type upgrader struct {
 func newUpgrader(maxMessage int) *upgrader {
 	upgrade := func(protocols ...string) *gws.Upgrader {
 		return gws.NewUpgrader(socketEvents{}, &gws.ServerOption{
-			SubProtocols: protocols, ReadMaxPayloadSize: maxMessage, CheckUtf8Enabled: true,
+			// Up to twice the limit the client is told what the limit is.
+			SubProtocols: protocols, ReadMaxPayloadSize: 2 * maxMessage, CheckUtf8Enabled: true,
 			Logger: quiet{}, NewSession: func() gws.SessionStorage { return &slot{} },
 		})
 	}
@@ -212,7 +213,7 @@ func (s *socket) frames(frames []hub.Frame) error {
 }
 
 func (s *socket) flush() error {
-	const keep = 64 << 10
+	const keep = 16 << 10 // an idle connection keeps no more
 	_, err := s.conn.Write(s.buf)
 	if cap(s.buf) > keep {
 		s.buf = nil

@@ -155,6 +155,8 @@ func TestWebSocket_WhatIsWrongWithTheWatchIsToldOnTheConnection(t *testing.T) {
 		field  string
 	}{
 		{"/v1/none:watch", 4005, "COLLECTION_NOT_FOUND", "parent"},
+		{"/v1/notes/%ff:watch", 4003, "INVALID_NAME", "names[0]"},
+		{"/v1/notes:watch?%ff=%ff", 4003, "INVALID_FIELD", "\uFFFD"},
 		{"/v1/notes:watch?filter=1%2B", 4003, "INVALID_FILTER", "filter"},
 		{"/v1/notes:watch?fiter=1", 4003, "INVALID_FIELD", "fiter"},
 		{"/v1/notes:watch?resume_token=x", 4003, "INVALID_TOKEN", "resume_token"},
@@ -400,6 +402,12 @@ func TestSession_ErrorsEndIt(t *testing.T) {
 	}
 	ws := n.dialWS("/v1/session")
 	ws.write(websocket.MessageText, strings.Repeat("x", 1001))
+	if s := ws.response(); s.Closed.Details[0].Reason != "TOO_LARGE" || s.Closed.Details[0].Metadata["limit"] != "1000" {
+		t.Errorf("%+v", s)
+	}
+	ws.closes(4003, "TOO_LARGE")
+	ws = n.dialWS("/v1/session")
+	ws.write(websocket.MessageText, strings.Repeat("x", 2001))
 	ws.closes(1009, "gws: message too large")
 	n.watches(0)
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -105,9 +107,19 @@ func WithJSONText(ctx context.Context) context.Context {
 	return context.WithValue(ctx, jsonTextKey{}, true)
 }
 
+// JSONTextHeader is the gRPC request header by which a client asks, with the value
+// `text`, for what WithJSONText gives.
+const JSONTextHeader = "watchroute-json"
+
+func wantsJSONText(ctx context.Context) bool {
+	if text, _ := ctx.Value(jsonTextKey{}).(bool); text {
+		return true
+	}
+	return slices.Contains(metadata.ValueFromIncomingContext(ctx, JSONTextHeader), "text")
+}
+
 func (s *Service) resource(ctx context.Context, v *schema.Value) *watchroutev1.Resource {
-	text, _ := ctx.Value(jsonTextKey{}).(bool)
-	return wire.ToResource(v.Schema().Collection(), v, text)
+	return wire.ToResource(v.Schema().Collection(), v, wantsJSONText(ctx))
 }
 
 // exists says whether a collection can be read.
@@ -339,10 +351,22 @@ func (s *Service) write(ctx context.Context, field, collection string, ops []cha
 	began := time.Now()
 	res, err := s.cfg.Log.Write(ctx, w)
 	s.cfg.Recorder.Written(collection, wire.Reason(err), time.Since(began))
-	if resource.HasReason(err, resource.RequestIDReused) {
+	switch {
+	case resource.HasReason(err, resource.RequestIDReused):
 		err = resource.AsError(err).In("request_id")
+	case resource.HasReason(err, resource.PreconditionFailed):
+		err = inPrecondition(resource.AsError(err), collection, ops, request)
 	}
 	return res, err
+}
+
+// inPrecondition names the field of the precondition that does not hold.
+func inPrecondition(err *resource.Error, collection string, ops []changelog.Op, request proto.Message) error {
+	if _, batch := request.(*watchroutev1.WriteRequest); !batch {
+		return err.In("precondition")
+	}
+	i := slices.IndexFunc(ops, func(op changelog.Op) bool { return err.Metadata["name"] == collection+"/"+op.ID })
+	return err.In("operations[" + strconv.Itoa(i) + "].precondition")
 }
 
 func digest(dst *[16]byte, request proto.Message) error {

@@ -67,11 +67,11 @@ func (s *Service) Watch(r *watchroutev1.WatchRequest, stream grpc.ServerStreamin
 // ServeWatch sends a watch on a gRPC stream; typed: with the resource's own
 // message in place of google.protobuf.Any.
 func (s *Service) ServeWatch(r *watchroutev1.WatchRequest, typed bool, stream grpc.ServerStream) error {
-	codec := wire.Proto
+	ctx := stream.Context()
+	codec := protoCodec(ctx)
 	if typed {
 		codec = wire.Typed
 	}
-	ctx := stream.Context()
 	w, err := s.OpenWatch(ctx, r, codec, transportOf(ctx), nil)
 	if err != nil {
 		return err
@@ -84,6 +84,13 @@ func (s *Service) ServeWatch(r *watchroutev1.WatchRequest, typed bool, stream gr
 		}
 		return nil
 	})
+}
+
+func protoCodec(ctx context.Context) hub.Codec {
+	if wantsJSONText(ctx) {
+		return wire.ProtoText
+	}
+	return wire.Proto
 }
 
 type transportKey struct{}
@@ -131,5 +138,7 @@ var JSONForm = SessionForm{
 
 // Session implements ResourceService.Session.
 func (s *Service) Session(stream grpc.BidiStreamingServer[watchroutev1.SessionRequest, watchroutev1.SessionResponse]) error {
-	return s.RunSession(stream.Context(), grpcSession{stream}, ProtoForm, "session")
+	form := ProtoForm
+	form.Codec = protoCodec(stream.Context())
+	return s.RunSession(stream.Context(), grpcSession{stream}, form, "session")
 }

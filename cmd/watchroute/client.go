@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
@@ -33,6 +34,13 @@ type connection struct {
 func (c *client) dial() (*connection, error) {
 	conn, err := grpc.NewClient(c.Server,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// JSON objects as they were written, not as Struct, whose numbers are doubles.
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return invoke(metadata.AppendToOutgoingContext(ctx, "watchroute-json", "text"), method, req, reply, cc, opts...)
+		}),
+		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return open(metadata.AppendToOutgoingContext(ctx, "watchroute-json", "text"), desc, cc, method, opts...)
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
 		// A dead peer is noticed without a message. The server allows a ping each 10 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),

@@ -27,6 +27,7 @@ type commands struct {
 	Put     putCommand     `cmd:"" help:"Create or replace a resource."`
 	Delete  deleteCommand  `cmd:"" help:"Remove a resource."`
 	Demo    demoCommand    `cmd:"" help:"Run a node with the shop contract and a feed of orders, and say how to look at it."`
+	Protos  protosCommand  `cmd:"" help:"Write the protos that a contract of one's own imports into a folder."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

@@ -190,7 +190,7 @@ func messageJSON(ctx context.Context, t *types, m *watchroutev1.WatchResponse) (
 		}
 		line = fmt.Appendf(line, `{"state":%q,"cause":%q,"resource":%s`, e.GetState(), e.GetCause(), resource)
 		if paths := e.GetUpdatedFields().GetPaths(); len(paths) > 0 {
-			if !strings.HasSuffix(e.GetResource().GetData().GetTypeUrl(), "/google.protobuf.Struct") {
+			if !e.GetResource().GetData().MessageIs((*watchroutev1.Json)(nil)) {
 				paths = jsonPaths(paths)
 			}
 			fields, err := json.Marshal(strings.Join(paths, ","))

@@ -115,7 +115,8 @@ type Write struct {
 	Digest [16]byte
 }
 
-// Op is one part of a batch.
+// Op is one part of a batch. Its labels and data are the log's from the call on,
+// however the call ends: nobody may change them.
 type Op struct {
 	ID     string
 	Delete bool // of a name that is not there: no change

@@ -37,31 +37,41 @@ func (p *piece) full() bool {
 	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events
 }
 
+// ends says whether the piece ends before a record. A revision is never cut: until
+// the next piece a bookmark may stand at the last one, and nothing at or below it
+// may still be to come.
+func (p *piece) ends(at changelog.Position, next *changelog.Record) bool {
+	return p.full() && next.Revision != at.Revision
+}
+
 // readSnapshot hands out a piece of the state, and `snapshot_end` at its end.
 func (w *Watch) readSnapshot(dst []Frame, b Budget) ([]Frame, error) {
 	if w.reading == nil {
-		w.reading = &reading{at: w.col.pumped.Load()}
+		// What was acknowledged before the watch opened is in it, pumped or not.
+		w.reading = &reading{at: w.Head()}
 	}
 	r, p := w.reading, piece{budget: b}
+	whole := true
 	if r.at > 0 {
 		for rec, err := range w.latest() {
 			if err != nil {
 				return dst, err
+			}
+			if p.ends(r.pos, rec) {
+				whole = false
+				break
 			}
 			r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
 			if v := w.value(rec); w.view.in(v) {
 				p.add(Event{Name: w.col.name + "/" + rec.ID, Revision: rec.Revision,
 					Cause: watchroutev1.Cause_ENTERED, Value: w.view.mask.Apply(v)})
 			}
-			if p.full() {
-				break
-			}
 		}
 	}
 	if len(p.events) > 0 {
 		dst = encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, "")
 	}
-	if !p.full() {
+	if whole {
 		w.snapshot, w.reading = false, nil
 		w.moveTo(r.at)
 		dst = append(dst, w.frame(Message{Kind: SnapshotEnd}))
@@ -121,9 +131,14 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)
 	retained := r.from >= bounds.History
 	compare := retained && (!w.view.exact() || w.view.mask != nil || w.view.delta)
+	whole := true
 	for rec, err := range w.latest() {
 		if err != nil {
 			return dst, err
+		}
+		if p.ends(r.pos, rec) {
+			whole = false
+			break
 		}
 		r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
 		if compare {
@@ -141,11 +156,8 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 			}
 			p.add(e)
 		}
-		if p.full() {
-			break
-		}
 	}
-	if p.full() {
+	if !whole {
 		r.open = true
 		return encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, ""), nil
 	}

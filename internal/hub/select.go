@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -31,6 +32,9 @@ func (h *Hub) selection(ctx context.Context, r *watchroutev1.WatchRequest) (s se
 		}
 	}
 	if s.mask, err = values.Mask("read_mask", r.GetReadMask().GetPaths()); err != nil {
+		return s, err
+	}
+	if err := checkChoices(r); err != nil {
 		return s, err
 	}
 	s.every, s.delta = every(r.GetDelivery()), r.GetDelta()
@@ -65,6 +69,20 @@ func Names(parent string, names []string) (collection string, ids []string, err 
 		ids = append(ids, name.ID)
 	}
 	return collection, sortedIDs(ids), nil
+}
+
+// checkChoices refuses values that the contract does not know: a newer client means
+// something that this server would not do.
+func checkChoices(r *watchroutev1.WatchRequest) error {
+	for _, c := range []struct {
+		field string
+		value protoreflect.Enum
+	}{{"delivery", r.GetDelivery()}, {"on_expired", r.GetOnExpired()}, {"from", r.GetFrom()}} {
+		if c.value.Descriptor().Values().ByNumber(c.value.Number()) == nil {
+			return resource.Errorf(resource.InvalidField, "%d is not a value of %s", c.value.Number(), c.value.Descriptor().Name()).In(c.field)
+		}
+	}
+	return nil
 }
 
 // pace checks the times that a request asks for.

@@ -113,7 +113,7 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 	from := w.cursor.Load()
 	w.col.join(w, s, from)
 	if w.mode == watchroutev1.Started_NOW {
-		w.cursor.Store(w.col.pumped.Load())
+		w.cursor.Store(w.Head())
 		w.token = true
 	}
 	h.cfg.Observer.WatchOpened(w.col.name, req.Transport)

@@ -113,7 +113,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 // front makes the HTTP server.
 func (n *Node) front(service *server.Service, contracts *contract.Set, observed *metrics.Metrics) error {
 	logger := n.logger.With("part", "gateway")
-	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, AllowedOrigins: n.cfg.AllowedOrigins,
+	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, AllowedOrigins: n.cfg.AllowedOrigins, LocalOnly: !n.cfg.Insecure,
 		Metrics: observed.Handler(), Ready: n.isReady, Page: console.Handler(), Recorder: observed,
 		MaxRequestBytes: int(n.cfg.MaxRequestBytes), Logger: logger})
 	if err != nil {

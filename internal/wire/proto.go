@@ -15,14 +15,18 @@ import (
 // Proto encodes watchroute.v1.WatchResponse.
 var Proto hub.Codec = protoCodec{name: "proto"}
 
+// ProtoText is Proto, but that JSON objects are watchroute.v1.Json, as they were
+// written, instead of google.protobuf.Struct.
+var ProtoText hub.Codec = protoCodec{name: "proto-text", text: true}
+
 // Typed encodes a contract's mirror of WatchResponse, in which `data` is the
 // message itself instead of a google.protobuf.Any that holds it. All else has the
 // same field numbers, so the bytes are the same.
 var Typed hub.Codec = protoCodec{name: "typed", typed: true}
 
 type protoCodec struct {
-	name  string
-	typed bool
+	name        string
+	typed, text bool
 }
 
 func (c protoCodec) Name() string { return c.name }
@@ -40,6 +44,7 @@ const (
 	maskPaths                                                      = 1
 	timestampSeconds, timestampNanos                               = 1, 2
 	mapKey, mapValue                                               = 1, 2
+	jsonText                                                       = 1
 	sessionID, sessionWatch                                        = 1, 2
 )
 
@@ -73,6 +78,10 @@ func (c protoCodec) event(dst []byte, e *hub.Event) []byte {
 		r := e.Value.Record()
 		dst = appendMeta(dst, r)
 		return nested(dst, resourceData, func(dst []byte) []byte {
+			if c.text && e.Value.Schema().Type() == "" {
+				dst = appendString(dst, anyURL, jsonURL)
+				return nested(dst, anyValue, func(dst []byte) []byte { return appendBytes(dst, jsonText, e.Value.JSON()) })
+			}
 			url, value := e.Value.Wire()
 			if c.typed {
 				return append(dst, value...)

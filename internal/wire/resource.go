@@ -32,11 +32,9 @@ func Tombstone(collection string, r *changelog.Record) *watchroutev1.Resource {
 	return &watchroutev1.Resource{Name: collection + "/" + r.ID, Revision: r.Revision}
 }
 
-// TypeURL is the prefix of type URLs.
-const TypeURL = "type.googleapis.com/"
+const jsonURL = "type.googleapis.com/watchroute.v1.Json"
 
 // JSONText wraps the text of a JSON object.
 func JSONText(text []byte) *anypb.Any {
-	const json = 1 // watchroute.v1.Json.text
-	return &anypb.Any{TypeUrl: TypeURL + "watchroute.v1.Json", Value: appendBytes(nil, json, text)}
+	return &anypb.Any{TypeUrl: jsonURL, Value: appendBytes(nil, jsonText, text)}
 }

@@ -94,6 +94,20 @@ func TestProto_IsWhatTheContractSays(t *testing.T) {
 	}
 }
 
+func TestProtoText_KeepsTheText(t *testing.T) {
+	var got watchroutev1.WatchResponse
+	var text watchroutev1.Json
+	if err := proto.Unmarshal(wire.ProtoText.Append(nil, events(t, 0)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := got.GetEvents().Events[2].Resource.Data.UnmarshalTo(&text); err != nil || text.Text != `{"z":1,"big":12345678901234567890}` {
+		t.Errorf("%q, %v", text.Text, err)
+	}
+	if !got.GetEvents().Events[0].Resource.Data.MessageIs(&shopv1.Order{}) {
+		t.Error("a typed value is not its message")
+	}
+}
+
 // TestTyped_IsTheMirror: the same bytes read as the contract's own message.
 func TestTyped_IsTheMirror(t *testing.T) {
 	m := events(t, 100)

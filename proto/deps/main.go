@@ -1,10 +1,6 @@
 // Command deps writes the google/api and google/rpc proto files that the
 // contracts import, so that buf can compile them without a registry and
-// without copies in this repository.
-//
-// The files are printed from the descriptors that the Go runtime links in, so
-// they are always the version that the generated code runs against. They
-// carry no comments: descriptors hold none.
+// without copies in this repository. [proto.Google] says where they come from.
 //
 // Usage: go run ./proto/deps OUTPUT_FOLDER
 package main
@@ -12,17 +8,8 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 
-	"github.com/jhump/protoreflect/v2/protoprint"
-	_ "google.golang.org/genproto/googleapis/api/annotations"
-	_ "google.golang.org/genproto/googleapis/api/httpbody"
-	_ "google.golang.org/genproto/googleapis/rpc/code"
-	_ "google.golang.org/genproto/googleapis/rpc/errdetails"
-	_ "google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
+	"github.com/watchroute/watchroute/proto"
 )
 
 func main() {
@@ -36,27 +23,10 @@ func main() {
 	}
 }
 
-// run prints every linked-in file of the packages google.api and google.rpc.
-// The files of google.protobuf are left out: buf brings its own.
-func run(folder string) (err error) {
-	printer := protoprint.Printer{SortElements: true}
-	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
-		if pkg := file.Package(); pkg != "google.api" && pkg != "google.rpc" {
-			return true
-		}
-		err = write(&printer, file, filepath.Join(folder, filepath.FromSlash(file.Path())))
-		return err == nil
-	})
-	return err
-}
-
-func write(printer *protoprint.Printer, file protoreflect.FileDescriptor, path string) error {
-	var text strings.Builder
-	if err := printer.PrintProtoFile(file, &text); err != nil {
-		return fmt.Errorf("print %s: %w", file.Path(), err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+func run(folder string) error {
+	files, err := proto.Google()
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(text.String()), 0o644)
+	return proto.Write(folder, files)
 }

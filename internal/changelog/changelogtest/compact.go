@@ -16,6 +16,8 @@ var compactScenarios = []scenario{
 	{"P8_ByAge", compactAge},
 	{"P8_BySize", compactSize},
 	{"P8_Tombstones", compactTombstones},
+	{"P8_NotBelowTheLeastAge", compactMinAge},
+	{"P8_WithinARevision", compactWithinRevision},
 	{"ANameThatCameBackOverATombstone", compactRecreated},
 	{"WhatWasNeverOverwrittenStaysReadable", compactNothing},
 	{"BatchesAreLookedAtAsAWhole", compactBatches},
@@ -426,4 +428,35 @@ func compactPieces(t *testing.T, e Engine) {
 	}
 	f.equal("the snapshot", strings.Join(got, " "), "a=1@1 b=1@2 c=1@3 d=1@4")
 	f.equal("catching up from 2", f.latest(2, 6), "COMPACTED")
+}
+
+func compactWithinRevision(t *testing.T, e Engine) {
+	f := start(t, e, retention)
+	f.write(put("a", "1"), put("b", "1"))
+	f.write(put("a", "2"), put("b", "2"))
+	f.write(put("a", "3"))
+	f.clock.Add(retention.Age)
+	f.write(put("a", "4"))
+	f.compact()
+	f.bounds(changelog.Bounds{Head: 4, History: 3})
+	// Behind a of revision 3 there may have been more, whose past is gone.
+	within := changelog.Position{Revision: 3, ID: "a"}
+	f.equal("history within the floor", f.join(texts(f.History(f.ctx, orders, within, 4), change)), "COMPACTED")
+	f.equal("history after the floor", f.history(3, 4), "a=4@4<3")
+	within.Revision = 4
+	f.equal("history within the next", f.join(texts(f.History(f.ctx, orders, within, 4), change)), "")
+}
+
+func compactMinAge(t *testing.T, e Engine) {
+	keep := retention
+	keep.Age, keep.MinAge = time.Second, time.Hour
+	f := start(t, e, keep)
+	f.write(put("a", "1"))
+	f.write(put("a", "2"))
+	f.clock.Add(keep.MinAge - time.Second)
+	f.compact()
+	f.bounds(changelog.Bounds{Head: 2})
+	f.clock.Add(time.Second)
+	f.compact()
+	f.bounds(changelog.Bounds{Head: 2, History: 2})
 }

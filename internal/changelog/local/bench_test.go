@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/watchroute/watchroute/internal/changelog"
 	"github.com/watchroute/watchroute/internal/changelog/local"
@@ -106,6 +108,7 @@ func perWriter(b *testing.B, writers int, call func(i int64) error) {
 	b.SetBytes(benchValue)
 	var next atomic.Int64
 	var wg sync.WaitGroup
+	cpu := cpuTime()
 	b.ResetTimer()
 	for range writers {
 		wg.Go(func() {
@@ -120,6 +123,15 @@ func perWriter(b *testing.B, writers int, call func(i int64) error) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "writes/s")
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N)/1000, "cpu-us/write")
+}
+
+// cpuTime is what the process has used so far. Other processes blur it less than
+// they do the time that passes.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // The reads run over 10,000 names that were each written five times.

@@ -1,6 +1,8 @@
 package local
 
 import (
+	"runtime"
+
 	"github.com/watchroute/watchroute/internal/changelog"
 )
 
@@ -23,6 +25,9 @@ func (l *Log) commitGroups() {
 			close(p.done)
 		}
 		clear(group)
+		// Let the writers that were answered come back before the next group is
+		// taken: larger groups cost less.
+		runtime.Gosched()
 	}
 }
 

@@ -56,7 +56,7 @@ func (d *decision) take() (*changelog.Batch, error) {
 		if old != nil && old.Absent {
 			old = nil
 		}
-		if d.refused = d.check(i, old); d.refused != nil {
+		if d.refused = d.check(&w.Ops[i], old); d.refused != nil {
 			return nil, nil
 		}
 		r := next(&w.Ops[i], old, batch)
@@ -110,12 +110,11 @@ func (d *decision) replay(earlier *store.Request) {
 }
 
 // check says whether an op's precondition holds for what is there; nil: nothing.
-func (d *decision) check(i int, old *changelog.Record) error {
-	op := &d.write.Ops[i]
+func (d *decision) check(op *changelog.Op, old *changelog.Record) error {
 	name := resource.Name{Collection: d.write.Collection, ID: op.ID}.String()
 	fail := func(format string, args ...any) error {
-		args = append([]any{i, name}, args...)
-		err := resource.Errorf(resource.PreconditionFailed, "operation %d: %s "+format, args...).With("name", name)
+		args = append([]any{name}, args...)
+		err := resource.Errorf(resource.PreconditionFailed, "%s "+format, args...).With("name", name)
 		if old == nil {
 			return err.With("revision", "0")
 		}

@@ -29,6 +29,9 @@ type Config struct {
 	// MemTableBytes is the size of one of the store's tables of recent writes in
 	// memory, of which there may be four. Default: 32 MiB.
 	MemTableBytes int64
+	// NameBytes bounds what the store remembers of the newest records of names, so
+	// that most writes need not read. Default: 32 MiB.
+	NameBytes int64
 	// CompactEvery is the time between two compactions. Default: 10 seconds.
 	// Negative: only Compact compacts.
 	CompactEvery time.Duration
@@ -48,7 +51,7 @@ type Config struct {
 func (c Config) store() store.Config {
 	return store.Config{
 		Dir: c.Dir, FS: c.FS, Retention: c.Retention, CacheBytes: c.CacheBytes, MemTableBytes: c.MemTableBytes,
-		Now: c.Now, Logger: c.Logger, NoSync: c.noSync,
+		NameBytes: c.NameBytes, Now: c.Now, Logger: c.Logger, NoSync: c.noSync,
 	}
 }
 

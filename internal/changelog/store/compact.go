@@ -49,7 +49,7 @@ func (s *Store) Compact(ctx context.Context) error {
 // whether there is more to do.
 func (s *Store) dropSuperseded(c *collection, now time.Time) (more bool, err error) {
 	keep := s.config.Retention
-	old := now.Add(-max(keep.Age, keep.MinAge)).UnixNano()
+	old := now.Add(-keep.Age).UnixNano()
 	young := now.Add(-keep.MinAge).UnixNano()
 
 	head, f := c.head.Load(), c.floors
@@ -192,6 +192,7 @@ func (s *Store) dropTombstones(c *collection, now time.Time) (more bool, err err
 			_ = b.Delete(record, nil)
 			_ = b.Delete(it.Key(), nil)
 			_ = b.Delete(latestKey(key[:0], c.number, id), nil)
+			s.names.drop(name{c, id})
 		}
 		n++
 		last, f.seenTombstones = revision, revision

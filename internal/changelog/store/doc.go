@@ -2,8 +2,9 @@
 // disk or in memory. Sequencers feed it; it orders nothing itself.
 //
 // Writing: a sequencer opens a Group, puts batches into it and commits it. There
-// is one group at a time; Commit returns when the group is on the disk. Whoever
-// wants to work on while the disk syncs begins the next group after Apply.
+// is one group at a time; Commit returns when the group is on the disk and readers
+// see it. Preparing one group while the disk syncs the one before was measured and
+// did not pay: groups become smaller.
 //
 // Reading: no method shows a change that is not durable. Every iteration sees
 // the one state of its beginning and, once begun, is not disturbed by
@@ -19,7 +20,9 @@
 //
 // Lifetime: Close waits for the reads under way. After a failed write the store
 // refuses all writes until it is opened again, since nobody knows what reached
-// the disk; reads go on with what was durable before.
+// the disk; reads go on with what was durable before. Where Pebble itself sees no
+// way on, as when it can begin no new write-ahead log or cannot write its manifest,
+// it panics: the process ends, and a restart recovers all that was acknowledged.
 //
 // Test with the suite in package changelogtest, through a sequencer; disks that
 // fail or forget come in through Config.FS.

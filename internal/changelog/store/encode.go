@@ -106,7 +106,7 @@ func decodeRecord(id string, revision uint64, value []byte) (*changelog.Record, 
 	r.CreateTime = fromNanos(d.nanos())
 	if flags&hasLabels != 0 {
 		n := d.uvarint()
-		if n > uint64(len(d.in)) { // each takes two bytes at least
+		if n == 0 || n > uint64(len(d.in)) { // each takes two bytes at least
 			d.fail()
 		}
 		if d.err == nil {

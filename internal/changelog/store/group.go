@@ -16,30 +16,16 @@ import (
 // they were put, each of them entirely or not at all. Only one goroutine uses it.
 // It sees what was put into it and into the groups before, durable or not.
 //
-// Use it as Begin, Put..., Commit; or Begin, Put..., Apply, Wait, where the next
-// group may begin after Apply. Wait must be called in the order of Apply. A group
-// that is not applied must be dropped. An error of any method is final for the
-// store: it refuses writes until it is opened again.
+// Use it as Begin, Put..., Commit. A group that is not committed must be dropped.
+// An error of any method is final for the store: it refuses writes until it is
+// opened again.
 type Group struct {
 	s       *Store
 	batch   *pebble.Batch
-	newest  map[name]newest
-	request map[name]*Request
+	request map[name]*Request // made when it is needed
 	created []*collection
 	touched []touched
 	open    bool // holds Store.writing
-}
-
-type name struct {
-	c  *collection
-	id string
-}
-
-// newest is the newest record of a name, nil if there is none, and the size of its
-// encoding.
-type newest struct {
-	record *changelog.Record
-	size   int
 }
 
 type touched struct {
@@ -47,7 +33,7 @@ type touched struct {
 	head head
 }
 
-// Begin opens the group. It waits for the group before to be applied or dropped.
+// Begin opens the group. It waits for the group before to be committed or dropped.
 func (s *Store) Begin() (*Group, error) {
 	if !s.gate.enter() {
 		return nil, errClosed()
@@ -58,7 +44,7 @@ func (s *Store) Begin() (*Group, error) {
 		s.gate.leave()
 		return nil, err
 	}
-	return &Group{s: s, batch: s.db.NewBatch(), newest: map[name]newest{}, request: map[name]*Request{}, open: true}, nil
+	return &Group{s: s, batch: s.db.NewBatch(), open: true}, nil
 }
 
 // Create makes a collection exist.
@@ -97,14 +83,15 @@ func (g *Group) Newest(collection, id string) (*changelog.Record, error) {
 }
 
 func (g *Group) find(c *collection, id string) (newest, error) {
-	if n, ok := g.newest[name{c, id}]; ok {
+	n, ok := g.s.names.get(name{c, id})
+	if ok {
 		return n, nil
 	}
 	n, err := g.s.findNewest(c, id)
 	if err != nil {
 		return newest{}, g.s.fail(err)
 	}
-	g.newest[name{c, id}] = n
+	g.s.names.put(name{c, id}, n)
 	return n, nil
 }
 
@@ -164,7 +151,7 @@ func (g *Group) Put(b *changelog.Batch) error {
 		g.set(changeKey(key[:0], c.number, kindHistory, b.Revision, r.ID), value)
 		g.set(changeKey(key[:0], c.number, kindIndex, b.Revision, r.ID), appendPointer(pointer[:0], r.Absent, 0))
 		g.set(latestKey(key[:0], c.number, r.ID), appendPointer(pointer[:0], r.Absent, b.Revision))
-		g.newest[name{c, r.ID}] = newest{r, len(value)}
+		g.s.names.put(name{c, r.ID}, newest{r, len(value)})
 	}
 	g.touch(c, h)
 	return nil
@@ -188,25 +175,30 @@ func (g *Group) set(key, value []byte) { _ = g.batch.Set(key, value, nil) }
 // Bytes is the size of the group so far.
 func (g *Group) Bytes() int { return g.batch.Len() }
 
-// Drop gives a group up that was not applied.
+// Drop gives a group up, unless it was committed. What was put into it cannot be
+// taken back from memory, so that the store fails unless it is empty.
 func (g *Group) Drop() {
-	if g.open {
-		g.end()
-		g.s.gate.leave()
+	if !g.open {
+		return
 	}
+	if !g.batch.Empty() {
+		_ = g.s.fail(errors.New("a group of writes was given up"))
+	}
+	_ = g.batch.Close()
+	g.end()
+	g.s.gate.leave()
 }
 
 // Commit makes the group durable and then visible to readers.
 func (g *Group) Commit() error {
-	if err := g.Apply(); err != nil {
+	if err := g.apply(); err != nil {
 		return err
 	}
-	return g.Wait()
+	return g.wait()
 }
 
-// Apply hands the group to the disk, and lets the next group begin. Where it
-// fails, Wait must not be called.
-func (g *Group) Apply() error {
+// apply hands the group to the disk. Where it fails wait must not be called.
+func (g *Group) apply() error {
 	for _, t := range g.touched {
 		g.set(headKey(t.c.number), t.head.append(nil))
 	}
@@ -221,6 +213,7 @@ func (g *Group) Apply() error {
 
 func (g *Group) end() {
 	g.open = false
+	g.s.names.trim()
 	g.s.writing.Unlock()
 }
 
@@ -230,24 +223,19 @@ func (s *Store) apply(b *pebble.Batch, sync bool) error {
 	if b.Empty() {
 		return nil
 	}
-	return s.protect(func() error {
-		if !sync || s.config.NoSync {
-			return s.db.Apply(b, pebble.NoSync)
-		}
-		return s.db.ApplyNoSyncWait(b, pebble.Sync)
-	})
+	if !sync || s.config.NoSync {
+		return s.db.Apply(b, pebble.NoSync)
+	}
+	return s.db.ApplyNoSyncWait(b, pebble.Sync)
 }
 
-// Wait returns when the group is durable and visible.
-func (g *Group) Wait() error {
+// wait returns when the group is durable and visible.
+func (g *Group) wait() error {
 	defer g.s.gate.leave()
 	if !g.batch.Empty() && !g.s.config.NoSync {
 		if err := g.batch.SyncWait(); err != nil {
 			return g.s.fail(err)
 		}
-	}
-	if err := g.s.writable(); err != nil { // a group before failed
-		return err
 	}
 	_ = g.batch.Close() // gives its memory back
 	if len(g.created) > 0 {

@@ -52,7 +52,7 @@ func (g *Group) findRequest(c *collection, id string) (*Request, error) {
 	if err != nil {
 		return nil, g.s.fail(err)
 	}
-	g.request[name{c, id}] = r
+	g.remember(c, id, r)
 	return r, nil
 }
 
@@ -68,8 +68,15 @@ func (g *Group) PutRequest(collection, id string, r *Request) error {
 	}
 	g.set(requestKey(c.number, id), appendRequest(nil, r))
 	g.set(timeKey(c.number, r.Time.UnixNano(), id), nil)
-	g.request[name{c, id}] = r
+	g.remember(c, id, r)
 	return nil
+}
+
+func (g *Group) remember(c *collection, id string, r *Request) {
+	if g.request == nil {
+		g.request = map[name]*Request{}
+	}
+	g.request[name{c, id}] = r
 }
 
 const (

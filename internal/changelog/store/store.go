@@ -43,6 +43,9 @@ type Config struct {
 	// MemTableBytes is the size of one table of recent writes in memory, of which
 	// there may be four. Default: 32 MiB.
 	MemTableBytes int64
+	// NameBytes bounds what is remembered of the newest records of names, for
+	// writers. Default: 32 MiB.
+	NameBytes int64
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 	// Logger gets Pebble's messages, most of them at debug. Default: slog's.
@@ -58,7 +61,7 @@ func (c Config) Validate() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("store: Dir is missing")
-	case c.CacheBytes < 0, c.MemTableBytes < 0:
+	case c.CacheBytes < 0, c.MemTableBytes < 0, c.NameBytes < 0:
 		return errors.New("store: a size is negative")
 	case c.MemTableBytes > 1<<30:
 		return errors.New("store: MemTableBytes is over 1 GiB")
@@ -80,6 +83,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.CacheBytes = cmp.Or(c.CacheBytes, 64<<20)
 	c.MemTableBytes = cmp.Or(c.MemTableBytes, 32<<20)
+	c.NameBytes = cmp.Or(c.NameBytes, 32<<20)
 	c.Retention = c.Retention.WithDefaults()
 	return c
 }
@@ -94,10 +98,11 @@ type Store struct {
 
 	// compacting is held by Compact, before writing.
 	compacting sync.Mutex
-	// writing is held from Begin to Apply or Drop, and by each step of Compact that
+	// writing is held from Begin to Commit or Drop, and by each step of Compact that
 	// looks at what is newest. It guards what only writers look at.
 	writing sync.Mutex
 	all     map[string]*collection // those that are not durable yet as well
+	names   *names
 	next    number
 	scratch []byte
 
@@ -105,7 +110,6 @@ type Store struct {
 	mu      sync.RWMutex
 	durable map[string]*collection
 	failure error
-	broken  bool // Pebble panicked and may hold its locks
 }
 
 // Open opens or makes the folder. It fails with ErrInUse or ErrNewerFormat, or
@@ -133,7 +137,7 @@ func Open(c Config) (*Store, error) {
 		}
 		return fail(err)
 	}
-	s := &Store{config: c, db: db, lock: lock, all: map[string]*collection{}, next: 1}
+	s := &Store{config: c, db: db, lock: lock, all: map[string]*collection{}, names: newNames(int(c.NameBytes)), next: 1}
 	err = s.loadEpoch()
 	if err == nil {
 		err = s.loadCollections()
@@ -190,12 +194,6 @@ func (s *Store) Close() error {
 	defer s.compacting.Unlock()
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	s.mu.RLock()
-	broken := s.broken
-	s.mu.RUnlock()
-	if broken {
-		return errors.New("store: closed after a failure of the disk; the folder stays locked until the process ends")
-	}
 	if err := errors.Join(s.db.Close(), s.lock.Close()); err != nil {
 		return fmt.Errorf("store: closing %s: %w", s.config.Dir, err)
 	}
@@ -224,20 +222,6 @@ func (s *Store) fail(cause error) error {
 		s.config.Logger.Error("the store failed and takes no writes until it is opened again", "err", cause)
 	}
 	return unavailable("the store cannot be written", cause)
-}
-
-// protect turns a panic of Pebble, which is how it reports a write-ahead log that
-// cannot be written, into an error.
-func (s *Store) protect(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.mu.Lock()
-			s.broken = true
-			s.mu.Unlock()
-			err = fmt.Errorf("pebble: %v", p)
-		}
-	}()
-	return f()
 }
 
 func unavailable(message string, cause error) error {

@@ -182,7 +182,8 @@ type Resource struct {
 	// The value. In a collection with a schema: its message. In a collection
 	// without: any JSON object, as google.protobuf.Struct (whose numbers are
 	// doubles) or, exact to the character, as watchroute.v1.Json; the server
-	// sends Struct. At most 1 MiB, unless the server is configured otherwise.
+	// sends Struct, or Json to whoever asks with the gRPC header
+	// `watchroute-json: text`. At most 1 MiB, unless the server is configured otherwise.
 	Data          *anypb.Any `protobuf:"bytes,9,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -95,7 +95,8 @@ export type Resource = Message<"watchroute.v1.Resource"> & {
    * The value. In a collection with a schema: its message. In a collection
    * without: any JSON object, as google.protobuf.Struct (whose numbers are
    * doubles) or, exact to the character, as watchroute.v1.Json; the server
-   * sends Struct. At most 1 MiB, unless the server is configured otherwise.
+   * sends Struct, or Json to whoever asks with the gRPC header
+   * `watchroute-json: text`. At most 1 MiB, unless the server is configured otherwise.
    *
    * @generated from field: google.protobuf.Any data = 9;
    */
