@@ -1,0 +1,63 @@
+package transporttest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+)
+
+// watches knows which watches of a node are open and how the others ended. It is
+// the hub's observer.
+type watches struct {
+	mu      sync.Mutex
+	open    int
+	opened  int
+	ends    []string // the reasons
+	changed chan struct{}
+}
+
+func newWatches() *watches { return &watches{changed: make(chan struct{})} }
+
+func (w *watches) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// await waits until a condition holds, which is asked with w.mu held.
+func (w *watches) await(ctx context.Context, condition func() bool) bool {
+	for {
+		w.mu.Lock()
+		ok, changed := condition(), w.changed
+		w.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// WatchOpened implements hub.Observer.
+func (w *watches) WatchOpened(_, _ string) { w.change(func() { w.open++; w.opened++ }) }
+
+// WatchClosed implements hub.Observer.
+func (w *watches) WatchClosed(_, transport, reason string) {
+	w.change(func() { w.open--; w.ends = append(w.ends, transport+" "+reason) })
+}
+
+// Sent implements hub.Observer.
+func (w *watches) Sent(string, string, int, int) {}
+
+// Delivered implements hub.Observer.
+func (w *watches) Delivered(string, string, time.Duration) {}
+
+// WatchReset implements hub.Observer.
+func (w *watches) WatchReset(string, string, watchroutev1.Reset_Reason) {}

@@ -1,0 +1,113 @@
+package transporttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+)
+
+// Sessions is a transport that carries many watches on one stream.
+type Sessions interface {
+	Session(ctx context.Context) (Session, error)
+}
+
+// Session is one such stream. Recv is for one goroutine, Send for another one.
+type Session interface {
+	Send(*watchroutev1.SessionRequest) error
+	Recv() (*SessionMessage, error)
+	Close() error
+}
+
+// SessionMessage is a SessionResponse. One of Watch, Closed and Fence is set.
+type SessionMessage struct {
+	WatchID string
+	Watch   *Message
+	Closed  *statuspb.Status
+	Fence   string
+}
+
+func sessionFromProto(r *watchroutev1.SessionResponse) (*SessionMessage, error) {
+	m := &SessionMessage{WatchID: r.GetWatchId()}
+	var err error
+	switch body := r.GetBody().(type) {
+	case *watchroutev1.SessionResponse_Watch:
+		m.Watch, err = fromProto(body.Watch)
+	case *watchroutev1.SessionResponse_Closed:
+		m.Closed = body.Closed
+	case *watchroutev1.SessionResponse_Fence:
+		m.Fence = body.Fence.GetFenceId()
+	default:
+		err = fmt.Errorf("a session's message without a body: %v", r)
+	}
+	return m, err
+}
+
+func sessionFromJSON(text []byte) (*SessionMessage, error) {
+	var in struct {
+		WatchID string          `json:"watchId"`
+		Watch   json.RawMessage `json:"watch"`
+		Closed  json.RawMessage `json:"closed"`
+		Fence   *struct {
+			FenceID string `json:"fenceId"`
+		} `json:"fence"`
+	}
+	if err := strictJSON(text, &in); err != nil {
+		return nil, err
+	}
+	m := &SessionMessage{WatchID: in.WatchID}
+	var err error
+	switch {
+	case in.Watch != nil:
+		m.Watch, err = fromJSON(in.Watch)
+	case in.Closed != nil:
+		m.Closed = &statuspb.Status{}
+		err = protojson.Unmarshal(in.Closed, m.Closed)
+	case in.Fence != nil:
+		m.Fence = in.Fence.FenceID
+	default:
+		err = fmt.Errorf("a session's message without a body: %s", text)
+	}
+	return m, err
+}
+
+// the only watch of a session that a Stream stands for
+const onlyWatch = "the watch"
+
+// watchIn opens the only watch of a session.
+func watchIn(x Session, r *watchroutev1.WatchRequest) (Stream, error) {
+	err := x.Send(&watchroutev1.SessionRequest{Body: &watchroutev1.SessionRequest_Open{Open: &watchroutev1.OpenWatch{WatchId: onlyWatch, Watch: r}}})
+	if err != nil {
+		_ = x.Close()
+		return nil, err
+	}
+	return opened(sessionStream{x})
+}
+
+// sessionStream is a session with one watch.
+type sessionStream struct{ session Session }
+
+// Recv implements Stream.
+func (s sessionStream) Recv() (*Message, error) {
+	m, err := s.session.Recv()
+	switch {
+	case err != nil:
+		return nil, err
+	case m.WatchID != onlyWatch:
+		return nil, fmt.Errorf("a message of the watch %q, which was not opened", m.WatchID)
+	case m.Closed != nil:
+		return nil, fromStatus(m.Closed)
+	case m.Watch == nil:
+		return nil, fmt.Errorf("a fence %q that nobody asked for", m.Fence)
+	case m.Watch.Kind == Closed:
+		return nil, fmt.Errorf("a session has a `closed` of its own, and yet the watch says %v", m.Watch)
+	}
+	return m.Watch, nil
+}
+
+// Close implements Stream.
+func (s sessionStream) Close() error { return s.session.Close() }
