@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -112,7 +113,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Gateway is an http.Handler.
+// Gateway is an http.Handler. Close ends it.
 type Gateway struct {
 	cfg     Config
 	service *server.Service
@@ -126,9 +127,23 @@ type Gateway struct {
 	generic map[string]*generatedRoute // by HTTP method and pattern
 	web     *grpcWeb                   // nil: there is none
 	sockets *upgrader
+	lines   *lineSet
 }
 
-// New makes a Gateway. The error names the route that cannot be served, or what is
+// Shutdown waits until the connections that have left net/http are over, as they are
+// soon after the hub began to drain, or until ctx has ended, and then cuts what is left
+// as Close does. It says whether anything was left.
+func (g *Gateway) Shutdown(ctx context.Context) (cut bool) {
+	cut = !g.lines.await(ctx)
+	g.lines.close()
+	return cut
+}
+
+// Close cuts the connections that have left net/http, ends their watches and waits for
+// them. The hub must be closed later, not before. Closing twice is fine.
+func (g *Gateway) Close() { g.lines.close() }
+
+// New makes a Gateway. Close ends it. The error names the route that cannot be served, or what is
 // wrong with the Config.
 func New(cfg Config) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
@@ -147,6 +162,9 @@ func New(cfg Config) (*Gateway, error) {
 		g.web = newGRPCWeb(g)
 	}
 	g.sockets = newUpgrader(cfg.MaxMessageBytes)
+	if g.lines, err = newLines(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g.handler = g.cors(http.HandlerFunc(g.serve))
 	return g, nil
 }

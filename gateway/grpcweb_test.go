@@ -280,7 +280,10 @@ func TestNew_RefusesWhatCannotBeServed(t *testing.T) {
 			t.Errorf("%+v is taken", c)
 		}
 	}
-	if _, err := New(Config{Service: n.service, AllowedOrigins: []string{"*", "http://localhost:5173", "https://*.example.com"}}); err != nil {
-		t.Error(err)
+	g, err := New(Config{Service: n.service, AllowedOrigins: []string{"*", "http://localhost:5173", "https://*.example.com"}})
+	if err != nil {
+		t.Fatal(err)
 	}
+	g.Close()
+	g.Close()
 }

@@ -34,7 +34,7 @@ type poll struct {
 // serveLongPoll answers a long-poll.
 func (g *Gateway) serveLongPoll(w http.ResponseWriter, r *http.Request, c *watchCall) {
 	ctx := server.WithTransport(r.Context(), longPoll)
-	watch, err := g.service.OpenWatch(ctx, c.request, wire.JSON, longPoll, nil)
+	watch, err := g.service.OpenWatch(ctx, hub.Request{Watch: c.request, Codec: wire.JSON, Transport: longPoll})
 	if err != nil {
 		g.fail(w, r, c.rename(err))
 		return
@@ -165,7 +165,7 @@ func (g *Gateway) get(ctx context.Context, c *call, r *watchroutev1.GetRequest) 
 	// First the watch, then the state: no change falls between them.
 	req := &watchroutev1.WatchRequest{Names: []string{r.GetName()}, MinRevision: r.GetMinRevision(),
 		Start: &watchroutev1.WatchRequest_From{From: watchroutev1.Start_NOW}}
-	watch, err := g.service.OpenWatch(ctx, req, silent{}, longPoll, nil)
+	watch, err := g.service.OpenWatch(ctx, hub.Request{Watch: req, Codec: silent{}, Transport: longPoll})
 	if err != nil {
 		if e := resource.AsError(err); e.Metadata["field"] == "names[0]" {
 			err = e.In("name")
@@ -209,6 +209,9 @@ type silent struct{}
 
 // Name implements hub.Codec.
 func (silent) Name() string { return "silent" }
+
+// Joins implements hub.Codec.
+func (silent) Joins() bool { return true }
 
 // Append implements hub.Codec.
 func (silent) Append(dst []byte, _ *hub.Message) []byte { return dst }

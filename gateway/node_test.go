@@ -64,11 +64,8 @@ func (n *testNode) WatchClosed(collection, transport, reason string) {
 	n.closed = append(n.closed, collection+" "+transport+" "+reason)
 }
 
-// Sent implements hub.Observer.
-func (*testNode) Sent(string, string, int, int) {}
-
-// Delivered implements hub.Observer.
-func (*testNode) Delivered(string, string, time.Duration) {}
+// Meter implements hub.Observer.
+func (*testNode) Meter(string, string) hub.Meter { return hub.Unmetered{} }
 
 // WatchReset implements hub.Observer.
 func (*testNode) WatchReset(string, string, watchroutev1.Reset_Reason) {}
@@ -141,6 +138,7 @@ func newNodeOf(t *testing.T, lc local.Config, options ...option) *testNode {
 		n.http.CloseClientConnections()
 		n.http.Close()
 		requests.Wait()
+		g.Close()
 	})
 	return n
 }

@@ -25,14 +25,17 @@ func (g *Gateway) outlet(w http.ResponseWriter) *outlet {
 
 // open sends the header of a stream, before there is anything to stream.
 func (o *outlet) open(contentType string) error {
-	h := o.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
+	streamHeader(o.w.Header(), contentType)
 	return o.within(func() error {
 		o.w.WriteHeader(http.StatusOK)
 		return o.rc.Flush()
 	})
+}
+
+func streamHeader(h http.Header, contentType string) {
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would keep events back
 }
 
 // write sends bytes, all the way. A client that does not take them in time is a

@@ -26,7 +26,7 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 	if s == nil {
 		return
 	}
-	conn := &sessionSocket{socket: s, requests: make(chan received), most: g.cfg.MaxMessageBytes}
+	conn := &sessionSocket{webSocket: s, requests: make(chan received), most: g.cfg.MaxMessageBytes}
 	s.serve(server.WithTransport(r.Context(), name), conn.receive, func(ctx context.Context) error {
 		return g.service.RunSession(ctx, conn, s.form, name)
 	}, func(err error) []byte {
@@ -39,7 +39,7 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 
 // sessionSocket is a session's connection.
 type sessionSocket struct {
-	*socket
+	*webSocket
 	requests chan received
 	most     int // bytes of a message
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -128,7 +129,8 @@ func (c *watchCall) read(r *http.Request, parse func(url.Values) (*watchroutev1.
 // serveStream serves NDJSON and SSE.
 func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request, c *watchCall, s stream) {
 	ctx := server.WithTransport(r.Context(), s.name)
-	watch, err := g.service.OpenWatch(ctx, c.request, s.codec, s.name, nil)
+	lined := hijackable(w, r) && !isHead(r)
+	watch, err := g.service.OpenWatch(ctx, hub.Request{Watch: c.request, Codec: s.codec, Transport: s.name, Served: lined})
 	out := g.outlet(w)
 	if err != nil && s == sse && wire.HTTPStatus(err) == http.StatusServiceUnavailable {
 		// Any other status than 200 would end an EventSource for good.
@@ -141,6 +143,10 @@ func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request, c *watchCa
 		g.fail(w, r, c.rename(err))
 		return
 	}
+	if lined {
+		g.serveLine(w, c, s, watch)
+		return
+	}
 	if err := out.open(s.mediaType); err != nil || isHead(r) {
 		watch.Close(err)
 		return
@@ -148,6 +154,32 @@ func (g *Gateway) serveStream(w http.ResponseWriter, r *http.Request, c *watchCa
 	if err := server.Forward(ctx, watch, out.frames); endsWithClosed(ctx, err) {
 		_ = out.write(watch.Closing(c.rename(err)).Bytes) // the stream is over in any case
 	}
+}
+
+// serveLine takes the connection over. The stream ends with it (RFC 9112, section
+// 6.3): no chunks stand between the frames, which go out as the hub has them.
+func (g *Gateway) serveLine(w http.ResponseWriter, c *watchCall, s stream, watch *hub.Watch) {
+	conn, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		watch.Close(err)
+		panic(http.ErrAbortHandler) // the connection is in nobody's hands
+	}
+	head := w.Header()
+	streamHeader(head, s.mediaType)
+	head.Set("Connection", "close")
+	head.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	var first bytes.Buffer
+	first.WriteString("HTTP/1.1 200 OK\r\n")
+	_ = head.Write(&first) // to memory
+	first.WriteString("\r\n")
+	said, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	l, err := g.adopt(conn, said, first.Bytes(), &streamTalk{rename: c.rename})
+	if err != nil {
+		g.logger.Error("a connection could not be taken over", "error", err)
+		watch.Close(err)
+		return
+	}
+	g.deliver(l, watch)
 }
 
 // endsWithClosed says whether a stream's end is to be told to the client: it was

@@ -30,17 +30,18 @@ const (
 type dialect struct {
 	opcode gws.Opcode
 	form   server.SessionForm
+	framed hub.Codec // a watch's messages with their frames
 }
 
 var (
-	jsonDialect  = &dialect{gws.OpcodeText, server.JSONForm}
-	protoDialect = &dialect{gws.OpcodeBinary, server.ProtoForm}
+	jsonDialect  = &dialect{gws.OpcodeText, server.JSONForm, wire.WebSocketJSON}
+	protoDialect = &dialect{gws.OpcodeBinary, server.ProtoForm, wire.WebSocketProto}
 )
 
-// socket is one WebSocket connection. Two goroutines belong to it: the request's,
+// webSocket is the WebSocket of a session; that of a single watch is a line. Two goroutines belong to it: the request's,
 // which alone writes messages, and one that reads. gws reads, answers pings and
 // writes control frames; messages are framed here, so that many go out in one write.
-type socket struct {
+type webSocket struct {
 	*dialect
 	ws   *gws.Conn
 	conn *timedConn
@@ -83,52 +84,62 @@ func newUpgrader(maxMessage int) *upgrader {
 // slot is where gws keeps a connection's socket.
 type slot struct {
 	gws.SessionStorage // none
-	socket             *socket
+	socket             *webSocket
 }
 
-func socketOf(c *gws.Conn) *socket { return c.Session().(*slot).socket }
+func socketOf(c *gws.Conn) *webSocket { return c.Session().(*slot).socket }
 
 // upgrade makes a socket of a request, or answers with an error and gives nil.
-func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) *socket {
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) *webSocket {
+	conn, _, d, ws := g.shake(w, r)
+	if conn == nil {
+		return nil
+	}
+	s := &webSocket{dialect: d, conn: conn, ws: ws, every: g.cfg.PingInterval}
+	s.ws.Session().(*slot).socket = s
+	return s
+}
+
+// shake does the handshake, or answers with an error and gives nil. in is what the
+// client's bytes are read through.
+func (g *Gateway) shake(w http.ResponseWriter, r *http.Request) (conn *timedConn, in *bufio.Reader, d *dialect, ws *gws.Conn) {
 	if r.Header.Get("Sec-WebSocket-Version") != "13" {
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		g.fail(w, r, refuse(http.StatusUpgradeRequired, "version 13 of WebSocket is spoken here"))
-		return nil
+		return nil, nil, nil, nil
 	}
 	if r.Header.Get("Sec-WebSocket-Key") == "" {
 		g.fail(w, r, resource.Errorf(resource.InvalidField, "the header Sec-WebSocket-Key is missing").In("Sec-WebSocket-Key"))
-		return nil
+		return nil, nil, nil, nil
 	}
 	protocol, ok := subprotocol(r.Header)
 	if !ok {
 		g.fail(w, r, resource.Errorf(resource.InvalidField, "the subprotocols are %s and %s", jsonProtocol, protoProtocol).In("Sec-WebSocket-Protocol"))
-		return nil
+		return nil, nil, nil, nil
 	}
-	conn, rw, err := http.NewResponseController(w).Hijack()
+	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		g.fail(w, r, refuse(http.StatusNotImplemented, "WebSocket needs HTTP/1.1"))
-		return nil
+		return nil, nil, nil, nil
 	}
-	s := &socket{dialect: jsonDialect, conn: &timedConn{Conn: conn, timeout: g.cfg.WriteTimeout}, every: g.cfg.PingInterval}
-	up := g.sockets.plain
+	d, up := jsonDialect, g.sockets.plain
 	if protocol != "" {
 		up = g.sockets.speaks[protocol]
 		r = r.Clone(r.Context())
 		r.Header.Set("Sec-WebSocket-Protocol", protocol)
 	}
 	if protocol == protoProtocol {
-		s.dialect = protoDialect
+		d = protoDialect
 	}
-	in := rw.Reader
-	if in.Buffered() == 0 {
-		in = bufio.NewReaderSize(conn, 1<<10) // what clients say is short
+	if in = rw.Reader; in.Buffered() == 0 {
+		in = bufio.NewReaderSize(raw, 1<<10) // what clients say is short
 	}
-	if s.ws, err = up.UpgradeFromConn(lingeringConn{s.conn}, in, r); err != nil {
-		_ = conn.Close()
-		return nil
+	conn = &timedConn{Conn: raw, timeout: g.cfg.WriteTimeout}
+	if ws, err = up.UpgradeFromConn(lingeringConn{conn}, in, r); err != nil {
+		_ = raw.Close()
+		return nil, nil, nil, nil
 	}
-	s.ws.Session().(*slot).socket = s
-	return s
+	return conn, in, d, ws
 }
 
 // subprotocol picks the first of those that the client offers.
@@ -148,7 +159,7 @@ func subprotocol(h http.Header) (protocol string, ok bool) {
 // serve runs f, which sends, while what the client says goes to receive. Then it
 // sends end's frames, closes, and waits until all is over. f's ctx ends when the
 // client leaves.
-func (s *socket) serve(parent context.Context, receive func(gws.Opcode, []byte), f func(ctx context.Context) error, end func(error) []byte) {
+func (s *webSocket) serve(parent context.Context, receive func(gws.Opcode, []byte), f func(ctx context.Context) error, end func(error) []byte) {
 	s.ctx, s.leave = context.WithCancelCause(parent)
 	defer s.leave(nil)
 	s.receive = receive
@@ -183,7 +194,7 @@ func (s *socket) serve(parent context.Context, receive func(gws.Opcode, []byte),
 }
 
 // close says the last message and the close code; no error: a drain.
-func (s *socket) close(err error, last []byte) {
+func (s *webSocket) close(err error, last []byte) {
 	if len(last) > 0 && s.send(last) != nil {
 		return
 	}
@@ -195,24 +206,15 @@ func (s *socket) close(err error, last []byte) {
 }
 
 // send writes messages, each as one frame, in one write.
-func (s *socket) send(messages ...[]byte) error {
+func (s *webSocket) send(messages ...[]byte) error {
 	s.buf = s.buf[:0]
 	for _, m := range messages {
-		s.buf = append(appendFrameHeader(s.buf, s.opcode, len(m)), m...)
+		s.buf = append(wire.AppendFrameHeader(s.buf, byte(s.opcode), len(m)), m...)
 	}
 	return s.flush()
 }
 
-// frames is send for a watch.
-func (s *socket) frames(frames []hub.Frame) error {
-	s.buf = s.buf[:0]
-	for i := range frames {
-		s.buf = append(appendFrameHeader(s.buf, s.opcode, len(frames[i].Bytes)), frames[i].Bytes...)
-	}
-	return s.flush()
-}
-
-func (s *socket) flush() error {
+func (s *webSocket) flush() error {
 	const keep = 16 << 10 // an idle connection keeps no more
 	_, err := s.conn.Write(s.buf)
 	if cap(s.buf) > keep {
@@ -224,27 +226,9 @@ func (s *socket) flush() error {
 	return nil
 }
 
-// appendFrameHeader appends the header of a whole frame of a server (RFC 6455,
-// section 5.2).
-func appendFrameHeader(dst []byte, opcode gws.Opcode, size int) []byte {
-	const fin = 0x80
-	dst = append(dst, fin|byte(opcode))
-	switch {
-	case size < 126:
-		return append(dst, byte(size))
-	case size < 1<<16:
-		return append(dst, 126, byte(size>>8), byte(size))
-	}
-	dst = append(dst, 127)
-	for shift := 56; shift >= 0; shift -= 8 {
-		dst = append(dst, byte(uint64(size)>>shift))
-	}
-	return dst
-}
-
 // ping asks whether the client is there, and drops one that has not been heard of
 // since the last time.
-func (s *socket) ping() {
+func (s *webSocket) ping() {
 	s.pulse.Lock()
 	defer s.pulse.Unlock()
 	switch {
@@ -325,34 +309,4 @@ func (c lingeringConn) Close() error {
 		return c.Conn.Close()
 	}
 	return nil
-}
-
-// serveWatchSocket serves a watch on WebSocket.
-func (g *Gateway) serveWatchSocket(w http.ResponseWriter, r *http.Request, c *watchCall) {
-	const name = "websocket"
-	s := g.upgrade(w, r)
-	if s == nil {
-		return
-	}
-	var watch *hub.Watch
-	s.serve(server.WithTransport(r.Context(), name), func(gws.Opcode, []byte) {
-		s.leave(resource.Errorf(resource.InvalidField, "the client of a watch has nothing to say; sessions are at %s", sessionPath).In("body"))
-	}, func(ctx context.Context) error {
-		if c.err != nil {
-			return c.err
-		}
-		var err error
-		if watch, err = g.service.OpenWatch(ctx, c.request, s.form.Codec, name, nil); err != nil {
-			return err
-		}
-		return server.Forward(ctx, watch, s.frames)
-	}, func(err error) []byte {
-		switch {
-		case err == nil:
-			return nil
-		case watch != nil:
-			return watch.Closing(c.rename(err)).Bytes
-		}
-		return s.form.Codec.Append(nil, &hub.Message{Kind: hub.Closed, Err: resource.AsError(c.rename(err))})
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 type wsClient struct {
 	t    *testing.T
 	conn *websocket.Conn
+	rest []sessionLine // received, and not looked at yet
 }
 
 func (n *testNode) dialWS(path string, protocols ...string) *wsClient {
@@ -43,7 +45,7 @@ func (n *testNode) tryWS(path string, header http.Header, protocols ...string) (
 	}
 	conn.SetReadLimit(64 << 20)
 	n.t.Cleanup(func() { _ = conn.CloseNow() })
-	return &wsClient{n.t, conn}, res, nil
+	return &wsClient{t: n.t, conn: conn}, res, nil
 }
 
 func (c *wsClient) leave() { _ = c.conn.Close(websocket.StatusNormalClosure, "") }
@@ -296,14 +298,20 @@ type sessionLine struct {
 	Watch   *watchLine
 	Closed  *errorBody
 	Fence   *struct{ FenceID string }
+	More    []sessionLine
 }
 
 func (c *wsClient) response() sessionLine {
 	c.t.Helper()
-	var s sessionLine
-	if text := c.read(websocket.MessageText); json.Unmarshal(text, &s) != nil {
-		c.t.Fatalf("%s", text)
+	if len(c.rest) == 0 {
+		var s sessionLine
+		if text := c.read(websocket.MessageText); json.Unmarshal(text, &s) != nil {
+			c.t.Fatalf("%s", text)
+		}
+		c.rest = append([]sessionLine{s}, s.More...)
 	}
+	s := c.rest[0]
+	c.rest = c.rest[1:]
 	return s
 }
 
@@ -354,15 +362,16 @@ func TestSession_InProtobuf(t *testing.T) {
 		t.Fatal(err)
 	}
 	ws.write(websocket.MessageBinary, string(open))
-	for _, want := range []func(*watchroutev1.WatchResponse) bool{
-		func(m *watchroutev1.WatchResponse) bool { return m.GetStarted() != nil },
-		func(m *watchroutev1.WatchResponse) bool { return len(m.GetEvents().GetEvents()) == 1 },
-		func(m *watchroutev1.WatchResponse) bool { return m.GetSnapshotEnd() != nil },
-	} {
-		m := &watchroutev1.SessionResponse{}
-		if err := proto.Unmarshal(ws.read(websocket.MessageBinary), m); err != nil || m.GetWatchId() != "n" || !want(m.GetWatch()) {
-			t.Fatal(m, err)
+	var got []*watchroutev1.SessionResponse
+	for len(got) < 3 {
+		packed := &watchroutev1.SessionResponse{}
+		if err := proto.Unmarshal(ws.read(websocket.MessageBinary), packed); err != nil {
+			t.Fatal(err)
 		}
+		got = slices.AppendSeq(got, resource.Unpack(packed))
+	}
+	if len(got) != 3 || got[0].GetWatchId() != "n" || got[0].GetWatch().GetStarted() == nil || len(got[1].GetWatch().GetEvents().GetEvents()) != 1 || got[2].GetWatch().GetSnapshotEnd() == nil {
+		t.Fatal(got)
 	}
 	ws.write(websocket.MessageBinary, "\xff\xff")
 	m := &watchroutev1.SessionResponse{}

@@ -24,6 +24,7 @@ import (
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/changelog/changelogtest"
 	"github.com/watchroute/watchroute/internal/hub"
+	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/server"
 	"github.com/watchroute/watchroute/server/contract"
 )
@@ -43,8 +44,7 @@ type watchesClosed chan string
 
 func (watchesClosed) WatchOpened(string, string)                           {}
 func (c watchesClosed) WatchClosed(_, _, reason string)                    { c <- reason }
-func (watchesClosed) Sent(string, string, int, int)                        {}
-func (watchesClosed) Delivered(string, string, time.Duration)              {}
+func (watchesClosed) Meter(string, string) hub.Meter                       { return hub.Unmetered{} }
 func (watchesClosed) WatchReset(string, string, watchroutev1.Reset_Reason) {}
 
 func start(t *testing.T) *node {
@@ -297,8 +297,9 @@ func TestService_TypedMethodsAreBound(t *testing.T) {
 
 // talk is a session under test.
 type talk struct {
-	t  *testing.T
-	st grpc.BidiStreamingClient[watchroutev1.SessionRequest, watchroutev1.SessionResponse]
+	t    *testing.T
+	st   grpc.BidiStreamingClient[watchroutev1.SessionRequest, watchroutev1.SessionResponse]
+	rest []*watchroutev1.SessionResponse // received, and not looked at yet
 }
 
 func (n *node) session(t *testing.T) *talk {
@@ -309,7 +310,7 @@ func (n *node) session(t *testing.T) *talk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &talk{t, st}
+	return &talk{t: t, st: st}
 }
 
 func (c *talk) open(id string, credit *uint32, r *watchroutev1.WatchRequest) {
@@ -332,14 +333,19 @@ func (c *talk) until(f func(*watchroutev1.SessionResponse) bool) map[string]int 
 	c.t.Helper()
 	events := map[string]int{}
 	for {
-		m, err := c.st.Recv()
+		for len(c.rest) > 0 {
+			m := c.rest[0]
+			c.rest = c.rest[1:]
+			events[m.WatchId] += len(m.GetWatch().GetEvents().GetEvents())
+			if f(m) {
+				return events
+			}
+		}
+		packed, err := c.st.Recv()
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		events[m.WatchId] += len(m.GetWatch().GetEvents().GetEvents())
-		if f(m) {
-			return events
-		}
+		c.rest = slices.AppendSeq(c.rest, resource.Unpack(packed))
 	}
 }
 

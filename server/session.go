@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sync"
 	"unicode/utf8"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -33,11 +32,14 @@ type SessionConn interface {
 
 // SessionForm is how a session's messages look.
 type SessionForm struct {
-	// Codec encodes what a watch says, and Wrap puts it into a SessionResponse.
+	// Codec encodes what a watch says, and Wrap puts that into a SessionResponse of
+	// the watches that it is said to.
 	Codec hub.Codec
-	Wrap  func(dst []byte, watchID string, response []byte) []byte
+	Wrap  func(dst []byte, watchIDs []string, response []byte) []byte
 	// Control encodes a SessionResponse that holds no watch's message.
 	Control func(*watchroutev1.SessionResponse) []byte
+	// More appends one SessionResponse to the `more` of another one, which dst is.
+	More func(dst, response []byte) []byte
 }
 
 // session is many watches on one connection. One goroutine runs it; another one
@@ -51,21 +53,36 @@ type session struct {
 
 	watches map[string]*member
 	fences  []*fence
-	frames  []hub.Frame
-	message []byte
 
-	// dirty lists the members that may have something, each once.
-	dirtyMu sync.Mutex // nothing is locked below it
-	dirty   []*member
-	signal  chan struct{}
+	reader *hub.Reader
+	signal chan struct{} // of reader
+	marked []*member     // by the session itself: they may have more
+	spare  []*member     // for the next ones
+	woken  []*hub.Watch
+	frames []hub.Frame
+
+	// What goes out in one message: frames of watches first gather in said, for
+	// others to join them, then all is in message.
+	said     []saying
+	message  []byte
+	response []byte
 }
+
+// saying is a frame, and the watches to which it is said.
+type saying struct {
+	ids   []string
+	frame []byte
+}
+
+// packBytes is how large a message grows that more is packed into.
+const packBytes = 64 << 10
 
 // member is one watch of a session.
 type member struct {
 	id     string
 	watch  *hub.Watch
 	credit int  // events that may still be sent; negative: any number
-	listed bool // in dirty; guarded by dirtyMu
+	marked bool // in session.marked
 }
 
 // fence waits until members have come to a revision each.
@@ -86,6 +103,7 @@ func (s *Service) RunSession(ctx context.Context, conn SessionConn, form Session
 	defer cancel()
 	x := &session{service: s, ctx: ctx, conn: conn, form: form, transport: transport,
 		watches: map[string]*member{}, signal: make(chan struct{}, 1)}
+	x.reader = hub.NewReader(x.wake)
 	defer func() {
 		for _, m := range x.watches {
 			x.close(m, err)
@@ -186,7 +204,7 @@ func (x *session) open(r *watchroutev1.OpenWatch) error {
 	if most := x.service.cfg.MaxSessionWatches; len(x.watches) >= most {
 		err = resource.Errorf(resource.LimitReached, "the session has %d watches, more are not allowed", most).With("limit", "session_watches")
 	} else {
-		m.watch, err = x.service.OpenWatch(x.ctx, r.GetWatch(), x.form.Codec, x.transport, func() { x.mark(m) })
+		m.watch, err = x.service.OpenWatch(x.ctx, hub.Request{Watch: r.GetWatch(), Codec: x.form.Codec, Transport: x.transport, Reader: x.reader, Owner: m})
 	}
 	if err != nil {
 		return x.closed(m, err)
@@ -202,57 +220,147 @@ func (x *session) closed(m *member, err error) error {
 }
 
 func (x *session) send(m *watchroutev1.SessionResponse) error {
-	return x.conn.Send(x.form.Control(m))
+	if err := x.put(); err != nil {
+		return err
+	}
+	return x.pack(x.form.Control(m))
 }
 
-// mark puts a member on the list of those that may have something.
-func (x *session) mark(m *member) {
-	x.dirtyMu.Lock()
-	if !m.listed {
-		m.listed = true
-		x.dirty = append(x.dirty, m)
+// say lets a watch say a frame. Watches of one view that have come as far have the
+// same one.
+func (x *session) say(m *member, frame []byte) error {
+	for i := len(x.said) - 1; i >= 0; i-- {
+		s := &x.said[i]
+		if len(s.frame) == len(frame) && &s.frame[0] == &frame[0] {
+			s.ids = append(s.ids, m.id)
+			return nil
+		}
+		if slices.Contains(s.ids, m.id) {
+			break // what was said before stays before
+		}
 	}
-	x.dirtyMu.Unlock()
+	if n := len(x.said); n < cap(x.said) {
+		x.said = x.said[:n+1]
+		s := &x.said[n]
+		s.ids, s.frame = append(s.ids[:0], m.id), frame
+	} else {
+		x.said = append(x.said, saying{[]string{m.id}, frame})
+	}
+	if len(x.said) < mostSaid {
+		return nil
+	}
+	return x.put()
+}
+
+// mostSaid is how many frames wait for others to join them.
+const mostSaid = 16
+
+// put packs what was said.
+func (x *session) put() error {
+	for i := range x.said {
+		s := &x.said[i]
+		x.response = x.form.Wrap(x.response[:0], s.ids, s.frame)
+		s.frame = nil
+		if err := x.pack(x.response); err != nil {
+			return err
+		}
+	}
+	x.said = x.said[:0]
+	if cap(x.response) > packBytes {
+		x.response = nil
+	}
+	return nil
+}
+
+// pack puts a response into the message, and sends what is full.
+func (x *session) pack(response []byte) error {
+	if len(x.message) > 0 && len(x.message)+len(response) > packBytes {
+		if err := x.sendMessage(); err != nil {
+			return err
+		}
+	}
+	if len(x.message) == 0 {
+		x.message = append(x.message, response...)
+	} else {
+		x.message = x.form.More(x.message, response)
+	}
+	return nil
+}
+
+// flush sends all that there is to say.
+func (x *session) flush() error {
+	if err := x.put(); err != nil {
+		return err
+	}
+	if len(x.message) == 0 {
+		return nil
+	}
+	return x.sendMessage()
+}
+
+func (x *session) sendMessage() error {
+	err := x.conn.Send(x.message)
+	x.message = x.message[:0]
+	if cap(x.message) > packBytes/4 {
+		x.message = nil
+	}
+	return err
+}
+
+func (x *session) wake() {
 	select {
 	case x.signal <- struct{}{}:
 	default:
 	}
 }
 
-// turn lets each marked member send a little; who has more is marked again.
-func (x *session) turn() error {
-	x.dirtyMu.Lock()
-	turn := x.dirty
-	x.dirty = nil
-	for _, m := range turn {
-		m.listed = false
+// mark lets a member have another turn.
+func (x *session) mark(m *member) {
+	if !m.marked {
+		m.marked = true
+		x.marked = append(x.marked, m)
+		x.wake()
 	}
-	x.dirtyMu.Unlock()
-	for _, m := range turn {
-		if x.watches[m.id] != m || m.watch == nil {
-			continue
-		}
+}
+
+// turn lets each member that may have something say a little; who has more is marked
+// again.
+func (x *session) turn() error {
+	marked := x.marked
+	x.marked = x.spare
+	for i, m := range marked {
+		m.marked, marked[i] = false, nil
 		if err := x.advance(m); err != nil {
 			return err
 		}
 	}
-	return x.passFences()
+	x.spare = marked[:0]
+	x.woken = x.reader.Take(x.woken[:0])
+	for _, w := range x.woken {
+		if err := x.advance(w.Owner().(*member)); err != nil {
+			return err
+		}
+	}
+	clear(x.woken)
+	if err := x.passFences(); err != nil {
+		return err
+	}
+	return x.flush()
 }
 
 func (x *session) advance(m *member) error {
-	frames, next := m.watch.Next(x.frames[:0], hub.Budget{Bytes: 64 << 10, Events: m.credit})
+	if x.watches[m.id] != m {
+		return nil // it has ended, or is not open yet
+	}
+	frames, next := m.watch.Next(x.frames[:0], hub.Budget{Bytes: packBytes, Events: m.credit})
 	x.frames = frames
 	for i := range frames {
 		if m.credit >= 0 {
 			m.credit = max(0, m.credit-frames[i].Events)
 		}
-		x.message = x.form.Wrap(x.message[:0], m.id, frames[i].Bytes)
-		if err := x.conn.Send(x.message); err != nil {
+		if err := x.say(m, frames[i].Bytes); err != nil {
 			return err
 		}
-	}
-	if cap(x.message) > 1<<20 {
-		x.message = nil
 	}
 	more := len(frames) > 0
 	clear(frames)

@@ -13,8 +13,9 @@ import (
 	"github.com/watchroute/watchroute/internal/wire"
 )
 
-// OpenWatch opens a watch for a transport. wake may be nil; see hub.Request.
-func (s *Service) OpenWatch(ctx context.Context, r *watchroutev1.WatchRequest, codec hub.Codec, transport string, wake func()) (*hub.Watch, error) {
+// OpenWatch opens a watch for a transport.
+func (s *Service) OpenWatch(ctx context.Context, req hub.Request) (*hub.Watch, error) {
+	r := req.Watch
 	collection, _, err := hub.Names(r.GetParent(), r.GetNames())
 	if err != nil {
 		return nil, err
@@ -26,8 +27,11 @@ func (s *Service) OpenWatch(ctx context.Context, r *watchroutev1.WatchRequest, c
 	if err := s.mustExist(field, collection); err != nil {
 		return nil, err
 	}
-	return s.cfg.Hub.Open(ctx, hub.Request{Watch: r, Codec: codec, Transport: transport, Wake: wake})
+	return s.cfg.Hub.Open(ctx, req)
 }
+
+// Deliver lets the hub serve an open watch; see hub.Hub.Serve.
+func (s *Service) Deliver(w *hub.Watch, out hub.Outlet) { s.cfg.Hub.Serve(w, out) }
 
 // Forward hands the frames of a watch to send until the watch ends, and closes
 // it. The frames that one wake-up brings come in one call. It returns nil when
@@ -49,6 +53,9 @@ func Forward(ctx context.Context, w *hub.Watch, send func([]hub.Frame) error) (e
 		}
 		if next != nil {
 			return next
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if len(frames) == 0 {
 			if err := w.Wait(ctx); err != nil {
@@ -72,7 +79,7 @@ func (s *Service) ServeWatch(r *watchroutev1.WatchRequest, typed bool, stream gr
 	if typed {
 		codec = wire.Typed
 	}
-	w, err := s.OpenWatch(ctx, r, codec, transportOf(ctx), nil)
+	w, err := s.OpenWatch(ctx, hub.Request{Watch: r, Codec: codec, Transport: transportOf(ctx)})
 	if err != nil {
 		return err
 	}
@@ -120,6 +127,7 @@ func (c grpcSession) Send(message []byte) error { return c.SendMsg(encoded(bytes
 var ProtoForm = SessionForm{
 	Codec: wire.Proto,
 	Wrap:  wire.SessionProto,
+	More:  wire.SessionProtoMore,
 	Control: func(m *watchroutev1.SessionResponse) []byte {
 		b, err := proto.Marshal(m)
 		if err != nil {
@@ -133,6 +141,7 @@ var ProtoForm = SessionForm{
 var JSONForm = SessionForm{
 	Codec:   wire.JSON,
 	Wrap:    wire.SessionJSON,
+	More:    wire.SessionJSONMore,
 	Control: func(m *watchroutev1.SessionResponse) []byte { return wire.AppendProtoJSON(nil, m) },
 }
 

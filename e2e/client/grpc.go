@@ -14,6 +14,7 @@ import (
 
 	shopv1 "github.com/watchroute/watchroute/gen/go/shop/v1"
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // dial connects with static windows: grpc-go's own estimate of them halves the
@@ -205,33 +206,12 @@ func (s *sessionStream) run() {
 	defer s.cancel()
 	var err error
 	for err == nil {
-		var r *watchroutev1.SessionResponse
-		if r, err = s.stream.Recv(); err != nil {
+		var packed *watchroutev1.SessionResponse
+		if packed, err = s.stream.Recv(); err != nil {
 			break
 		}
-		s.mu.Lock()
-		w := s.watches[r.GetWatchId()]
-		s.mu.Unlock()
-		if w == nil {
-			continue
-		}
-		if body, ok := r.GetBody().(*watchroutev1.SessionResponse_Closed); ok {
-			s.end(r.GetWatchId(), w, fmt.Errorf("client: the server closed the watch: %v", body.Closed))
-			continue
-		}
-		m, readErr := fromProto(r.GetWatch())
-		if readErr == nil {
-			readErr = w.handle(m)
-		}
-		if readErr != nil {
-			// It stays among the watches: Watch cancels it.
-			s.mu.Lock()
-			s.watches[r.GetWatchId()] = &sessionWatch{handle: func(*Message) error { return nil }, done: make(chan error, 1)}
-			s.mu.Unlock()
-			w.done <- readErr
-		}
-		if m != nil && m.Kind == Drain {
-			s.end(r.GetWatchId(), w, nil)
+		for r := range resource.Unpack(packed) {
+			s.take(r)
 		}
 	}
 	s.mu.Lock()
@@ -243,6 +223,33 @@ func (s *sessionStream) run() {
 		}
 	}
 	s.watches = nil
+}
+
+func (s *sessionStream) take(r *watchroutev1.SessionResponse) {
+	s.mu.Lock()
+	w := s.watches[r.GetWatchId()]
+	s.mu.Unlock()
+	if w == nil {
+		return
+	}
+	if body, ok := r.GetBody().(*watchroutev1.SessionResponse_Closed); ok {
+		s.end(r.GetWatchId(), w, fmt.Errorf("client: the server closed the watch: %v", body.Closed))
+		return
+	}
+	m, err := fromProto(r.GetWatch())
+	if err == nil {
+		err = w.handle(m)
+	}
+	if err != nil {
+		// It stays among the watches: Watch cancels it.
+		s.mu.Lock()
+		s.watches[r.GetWatchId()] = &sessionWatch{handle: func(*Message) error { return nil }, done: make(chan error, 1)}
+		s.mu.Unlock()
+		w.done <- err
+	}
+	if m != nil && m.Kind == Drain {
+		s.end(r.GetWatchId(), w, nil)
+	}
 }
 
 func (s *sessionStream) end(id string, w *sessionWatch, err error) {

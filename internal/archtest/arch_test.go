@@ -47,6 +47,15 @@ var rules = []rule{{
 	},
 	why: "the hub works over any log and under any transport",
 }, {
+	folder: "internal/clock",
+	only:   []string{"/internal/clock"},
+	why:    "time is everybody's",
+}, {
+	folder: "internal/socket",
+	only:   []string{"/internal/socket", "golang.org/x/sys"},
+	never:  []string{"net/http"},
+	why:    "a connection does not know what is said on it",
+}, {
 	folder: "internal/schema",
 	never:  []string{"/internal/changelog/store", "/internal/changelog/local", "/internal/hub", "/internal/wire", "/server", "/gateway", "/cmd", "google.golang.org/grpc", "net/http"},
 	why:    "what a value is does not depend on where it is kept or sent",

@@ -16,6 +16,11 @@ type reading struct {
 	from, at uint64
 	pos      changelog.Position
 	open     bool // the last frame handed out carries no token
+
+	// A snapshot that is shared, and the next segment of it. Then pos is where the
+	// one before it ended.
+	shared *snapshot
+	next   int
 }
 
 // piece collects events until the budget is full.
@@ -23,7 +28,12 @@ type piece struct {
 	budget Budget
 	events []Event
 	bytes  int
+	looked int // at records
 }
+
+// mostLooked is how many records a watch looks at in one piece: one whose filter
+// takes nothing lets others have their turn too.
+const mostLooked = 10_000
 
 func (p *piece) add(e Event) {
 	p.events = append(p.events, e)
@@ -34,13 +44,14 @@ func (p *piece) add(e Event) {
 }
 
 func (p *piece) full() bool {
-	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events
+	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events || p.looked >= mostLooked
 }
 
 // ends says whether the piece ends before a record. A revision is never cut: until
 // the next piece a bookmark may stand at the last one, and nothing at or below it
 // may still be to come.
 func (p *piece) ends(at changelog.Position, next *changelog.Record) bool {
+	p.looked++
 	return p.full() && next.Revision != at.Revision
 }
 
@@ -48,35 +59,84 @@ func (p *piece) ends(at changelog.Position, next *changelog.Record) bool {
 func (w *Watch) readSnapshot(dst []Frame, b Budget) ([]Frame, error) {
 	if w.reading == nil {
 		// What was acknowledged before the watch opened is in it, pumped or not.
-		w.reading = &reading{at: w.Head()}
-	}
-	r, p := w.reading, piece{budget: b}
-	whole := true
-	if r.at > 0 {
-		for rec, err := range w.latest() {
-			if err != nil {
-				return dst, err
-			}
-			if p.ends(r.pos, rec) {
-				whole = false
-				break
-			}
-			r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
-			if v := w.value(rec); w.view.in(v) {
-				p.add(Event{Name: w.col.name + "/" + rec.ID, Revision: rec.Revision,
-					Cause: watchroutev1.Cause_ENTERED, Value: w.view.mask.Apply(v)})
-			}
+		r := &reading{at: w.Head()}
+		if w.view.ids == nil && b.Events < 0 && r.at > 0 {
+			r.shared, r.at = w.snapshotFor(r.at)
 		}
+		w.reading = r
+	}
+	r := w.reading
+	if r.shared != nil {
+		g, found, err := w.segment(r.shared, r.next)
+		switch {
+		case err != nil:
+			return dst, err
+		case found == ready:
+			r.pos = g.pos
+			r.next++
+			return append(dst, g.frames...), nil
+		case found == ended:
+			return w.endSnapshot(dst), nil
+		case found == none:
+			w.goOn(false)
+			return dst, nil
+		}
+		r.shared = nil
+	}
+	p := piece{budget: b}
+	free, err := w.hub.catchUpSlot()
+	if err != nil {
+		return dst, err
+	}
+	defer free()
+	whole, err := w.state(&p, r)
+	if err != nil {
+		return dst, err
 	}
 	if len(p.events) > 0 {
-		dst = encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, "")
+		dst = encode(w.codec, dst, p.events, p.events[len(p.events)-1].Revision, "")
 	}
 	if whole {
-		w.snapshot, w.reading = false, nil
-		w.moveTo(r.at)
-		dst = append(dst, w.frame(Message{Kind: SnapshotEnd}))
+		return w.endSnapshot(dst), nil
 	}
+	w.goOn(len(p.events) > 0)
 	return dst, nil
+}
+
+func (w *Watch) endSnapshot(dst []Frame) []Frame {
+	at := w.reading.at
+	w.snapshot, w.reading = false, nil
+	w.moveTo(at)
+	return append(dst, w.frame(Message{Kind: SnapshotEnd}))
+}
+
+// goOn lets a watch have another turn that has handed out nothing in this one, though
+// there is more to look at.
+func (w *Watch) goOn(handedOut bool) {
+	if !handedOut {
+		w.wake()
+	}
+}
+
+// state collects a piece of the state at a revision, and says whether it is the last.
+func (w *Watch) state(p *piece, r *reading) (whole bool, err error) {
+	if r.at == 0 {
+		return true, nil
+	}
+	for rec, err := range w.latest(r) {
+		if err != nil {
+			return false, err
+		}
+		if p.ends(r.pos, rec) {
+			return false, nil
+		}
+		r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
+		if v := w.value(rec); w.view.in(v) {
+			p.add(Event{Name: w.col.name + "/" + rec.ID, Revision: rec.Revision,
+				Cause: watchroutev1.Cause_ENTERED, Value: w.view.mask.Apply(v)})
+		}
+	}
+	return true, nil
 }
 
 // catchUp hands out a piece of what the log has between the cursor and where the
@@ -85,6 +145,11 @@ func (w *Watch) catchUp(dst []Frame, b Budget) ([]Frame, error) {
 	if !w.resumable(&w.view.selection, w.reading.from) {
 		return dst, expired(watchroutev1.Reset_COMPACTED)
 	}
+	free, err := w.hub.catchUpSlot()
+	if err != nil {
+		return dst, err
+	}
+	defer free()
 	if w.view.every {
 		return w.everyChange(dst, b)
 	}
@@ -97,11 +162,11 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 	r, p := w.reading, piece{budget: b}
 	done := r.pos.Revision
 	whole := true
-	for ch, err := range w.hub.cfg.Log.History(w.ctx, w.col.name, r.pos, r.at) {
+	for ch, err := range w.hub.cfg.Log.History(w.hub.ctx, w.col.name, r.pos, r.at) {
 		if err != nil {
 			return dst, err
 		}
-		if ch.New.Revision != done && p.full() {
+		if p.looked++; ch.New.Revision != done && p.full() {
 			whole = false
 			break
 		}
@@ -119,8 +184,9 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 	r.pos, r.from = changelog.Position{Revision: done}, done
 	w.moveTo(done)
 	if len(p.events) > 0 {
-		dst = encode(w.req.Codec, dst, p.events, done, w.view.token(done))
+		dst = encode(w.codec, dst, p.events, done, w.view.token(done))
 	}
+	w.goOn(whole || len(p.events) > 0)
 	return dst, nil
 }
 
@@ -132,7 +198,7 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	retained := r.from >= bounds.History
 	compare := retained && (!w.view.exact() || w.view.mask != nil || w.view.delta)
 	whole := true
-	for rec, err := range w.latest() {
+	for rec, err := range w.latest(r) {
 		if err != nil {
 			return dst, err
 		}
@@ -158,34 +224,36 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 		}
 	}
 	if !whole {
+		w.goOn(len(p.events) > 0)
+		if len(p.events) == 0 {
+			return dst, nil
+		}
 		r.open = true
-		return encode(w.req.Codec, dst, p.events, p.events[len(p.events)-1].Revision, ""), nil
+		return encode(w.codec, dst, p.events, p.events[len(p.events)-1].Revision, ""), nil
 	}
 	w.reading = nil
 	w.moveTo(r.at)
 	switch {
 	case len(p.events) > 0:
-		dst = encode(w.req.Codec, dst, p.events, r.at, w.view.token(r.at))
+		dst = encode(w.codec, dst, p.events, r.at, w.view.token(r.at))
 	case r.open:
 		dst = append(dst, w.frame(Message{Kind: Bookmark}))
 	}
 	return dst, nil
 }
 
-// latest reads on where the reading stands. A watch by names reads its names
-// only.
-func (w *Watch) latest() iter.Seq2[*changelog.Record, error] {
+// latest reads on where a reading stands. A watch by names reads its names only.
+func (w *Watch) latest(r *reading) iter.Seq2[*changelog.Record, error] {
 	if w.view.ids != nil {
-		return w.latestOfNames
+		return func(yield func(*changelog.Record, error) bool) { w.latestOfNames(r, yield) }
 	}
-	return w.hub.cfg.Log.Latest(w.ctx, w.col.name, w.reading.pos, w.reading.at)
+	return w.hub.cfg.Log.Latest(w.hub.ctx, w.col.name, r.pos, r.at)
 }
 
-func (w *Watch) latestOfNames(yield func(*changelog.Record, error) bool) {
-	r := w.reading
+func (w *Watch) latestOfNames(r *reading, yield func(*changelog.Record, error) bool) {
 	var records []*changelog.Record
 	for _, id := range w.view.ids {
-		rec, err := w.hub.cfg.Log.Get(w.ctx, w.col.name, id, r.at)
+		rec, err := w.hub.cfg.Log.Get(w.hub.ctx, w.col.name, id, r.at)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -215,7 +283,7 @@ func (w *Watch) since(rec *changelog.Record, from uint64) (step, bool, error) {
 	var old *changelog.Record
 	if before > 0 {
 		log := w.hub.cfg.Log
-		if old, err = log.Exactly(w.ctx, w.col.name, rec.ID, before); err != nil {
+		if old, err = log.Exactly(w.hub.ctx, w.col.name, rec.ID, before); err != nil {
 			return step{}, false, err
 		}
 		if old == nil && log.Bounds(w.col.name).History > from {
@@ -255,7 +323,7 @@ func (w *Watch) before(rec *changelog.Record, from uint64, visit func(*changelog
 		if prev <= from {
 			return prev, n, nil
 		}
-		r, err := w.hub.cfg.Log.Exactly(w.ctx, w.col.name, rec.ID, prev)
+		r, err := w.hub.cfg.Log.Exactly(w.hub.ctx, w.col.name, rec.ID, prev)
 		if err != nil {
 			return 0, 0, err
 		}

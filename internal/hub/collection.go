@@ -22,7 +22,9 @@ type collection struct {
 	// pumped is how far the views have come: all of their events up to it are in
 	// their entries.
 	pumped atomic.Uint64
-	// bytes is what ring, entries and frames take, roughly.
+	// trimmed counts batches that left memory for the bound on it.
+	trimmed atomic.Uint64
+	// bytes is what ring, entries and frames take, roughly; see grow.
 	bytes atomic.Int64
 
 	ringMu  sync.Mutex // nothing is locked below it
@@ -32,10 +34,14 @@ type collection struct {
 	signal  chan struct{}
 	waiters map[*waiter]struct{} // for pumped
 
-	mu    sync.Mutex // before ringMu and view.mu; held while one batch is pumped
-	views map[string]*view
-	byID  map[string][]*view // views with ids
-	whole []*view            // the others
+	mu     sync.Mutex // before ringMu and view.mu; held while one batch is pumped
+	views  map[string]*view
+	byID   map[string][]*view                     // views with ids
+	byTerm map[schema.Path]map[schema.Key][]*view // those whose filter has a term
+	whole  []*view                                // the others
+	asked  uint64                                 // counts batches
+	found  []*view                                // by concerned
+	meters map[string]Meter                       // by transport
 }
 
 // slot is one batch in the ring.
@@ -62,7 +68,8 @@ type waiter struct {
 
 func newCollection(h *Hub, name string, head uint64) *collection {
 	c := &collection{name: name, schema: h.cfg.Schemas.Schema(name), hub: h, head: head, start: head,
-		signal: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, views: map[string]*view{}, byID: map[string][]*view{}}
+		signal: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, views: map[string]*view{}, byID: map[string][]*view{},
+		byTerm: map[schema.Path]map[schema.Key][]*view{}, meters: map[string]Meter{}}
 	c.pumped.Store(head)
 	return c
 }
@@ -81,7 +88,7 @@ func (c *collection) publish(b *changelog.Batch) {
 	if b.Revision > c.head { // else it was in the head that the collection began with
 		c.head = b.Revision
 		c.ring = append(c.ring, sl)
-		c.bytes.Add(sl.size)
+		c.grow(sl.size)
 	}
 	c.ringMu.Unlock()
 	select {
@@ -106,13 +113,14 @@ func (c *collection) change(ch changelog.Change) change {
 func (c *collection) pump() {
 	for {
 		select {
-		case <-c.hub.done:
+		case <-c.hub.ctx.Done():
 			return
 		case <-c.signal:
 		}
 		for c.pumpOne() {
 		}
 		c.trim()
+		c.hub.trim()
 	}
 }
 
@@ -131,8 +139,8 @@ func (c *collection) pumpOne() bool {
 	// Watches read up to pumped: first everything is in its place, then they wake.
 	c.pumped.Store(sl.revision)
 	for _, v := range sl.views {
-		for w := range v.watches {
-			w.wake()
+		for _, g := range v.groups {
+			g.reader.wakeGroup(g)
 		}
 	}
 	for _, wake := range c.reached(sl.revision) {
@@ -154,67 +162,154 @@ func (c *collection) next() *slot {
 	return c.ring[i]
 }
 
-// concerned lists the views that a batch may have events for, none twice: those
-// of its names and those of the whole collection. c.mu is held.
+// concerned lists the views that a batch may have events for, each once: those of its
+// names, those whose filter's term one of its values meets, and those of the whole
+// collection, of which nothing is known. c.mu is held.
 func (c *collection) concerned(sl *slot) []*view {
-	views := slices.Clone(c.whole)
-	for i := range sl.changes {
-		for _, v := range c.byID[sl.changes[i].record.ID] {
-			if len(sl.changes) == 1 || len(v.ids) == 1 || !slices.Contains(views[len(c.whole):], v) {
-				views = append(views, v)
+	c.asked++
+	c.found = append(c.found[:0], c.whole...)
+	meet := func(views []*view) {
+		for _, v := range views {
+			if v.asked != c.asked {
+				v.asked = c.asked
+				c.found = append(c.found, v)
 			}
 		}
 	}
-	return views
+	for i := range sl.changes {
+		ch := &sl.changes[i]
+		meet(c.byID[ch.record.ID])
+		for path, views := range c.byTerm {
+			for _, v := range []*schema.Value{ch.old, ch.new} {
+				if v == nil {
+					continue
+				}
+				if key, ok := v.Key(path); ok {
+					meet(views[key])
+				}
+			}
+		}
+	}
+	return c.found
+}
+
+// index makes a view be found by concerned, unindex ends that. c.mu is held.
+func (c *collection) index(v *view) {
+	if v.ids != nil {
+		for _, id := range v.ids {
+			c.byID[id] = append(c.byID[id], v)
+		}
+		return
+	}
+	t, ok := v.filter.Term()
+	if !ok {
+		c.whole = append(c.whole, v)
+		return
+	}
+	if c.byTerm[t.Path] == nil {
+		c.byTerm[t.Path] = map[schema.Key][]*view{}
+	}
+	c.byTerm[t.Path][t.Key] = append(c.byTerm[t.Path][t.Key], v)
+}
+
+func (c *collection) unindex(v *view) {
+	if v.ids != nil {
+		for _, id := range v.ids {
+			without(c.byID, id, v)
+		}
+		return
+	}
+	t, ok := v.filter.Term()
+	if !ok {
+		c.whole = slices.DeleteFunc(c.whole, func(w *view) bool { return w == v })
+		return
+	}
+	without(c.byTerm[t.Path], t.Key, v)
+	if len(c.byTerm[t.Path]) == 0 {
+		delete(c.byTerm, t.Path)
+	}
+}
+
+// without takes a view out of a list, and the list out of the map when it is empty.
+func without[K comparable](lists map[K][]*view, key K, v *view) {
+	rest := slices.DeleteFunc(lists[key], func(w *view) bool { return w == v })
+	if len(rest) == 0 {
+		delete(lists, key)
+		return
+	}
+	lists[key] = rest
+}
+
+// grow counts what memory the collection takes, or with less than 0 gives back.
+func (c *collection) grow(bytes int64) {
+	c.bytes.Add(bytes)
+	c.hub.bytes.Add(bytes)
 }
 
 // trim drops the oldest batches while ring and frames take more than allowed.
-func (c *collection) trim() {
+func (c *collection) trim() { c.trimTo(c.hub.cfg.RingBytes) }
+
+func (c *collection) trimTo(most int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.bytes.Load() > c.hub.cfg.RingBytes {
+	for c.bytes.Load() > most {
 		c.ringMu.Lock()
 		if len(c.ring) < 2 || c.ring[0].revision >= c.pumped.Load() {
 			c.ringMu.Unlock()
 			return
 		}
 		sl := c.ring[0]
-		c.ring, c.start = slices.Delete(c.ring, 0, 1), sl.revision
+		c.ring[0] = nil
+		c.ring, c.start = c.ring[1:], sl.revision
 		c.ringMu.Unlock()
-		c.bytes.Add(-sl.size)
+		c.grow(-sl.size)
 		for _, v := range sl.views {
 			v.forget(sl.revision)
 		}
+		c.trimmed.Add(1)
 	}
 }
 
-// join gives the view of a selection to a watch, and where the view stands. from
-// is the revision that the watch has, if it resumes; 0 if not.
+// join gives the view of a selection to a watch. from is the revision that the watch
+// has, if it resumes; 0 if not.
 func (c *collection) join(w *Watch, s selection, from uint64) {
 	key, scope := s.key()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.views[key]
 	if v == nil {
-		v = &view{selection: s, key: key, scope: scope, col: c, watches: map[*Watch]struct{}{}, base: c.pumped.Load()}
+		v = &view{selection: s, key: key, scope: scope, col: c, base: c.pumped.Load()}
 		c.views[key] = v
-		if s.ids == nil {
-			c.whole = append(c.whole, v)
-		}
-		for _, id := range s.ids {
-			c.byID[id] = append(c.byID[id], v)
-		}
+		c.index(v)
 	}
 	if from > 0 {
-		c.ringMu.Lock()
-		slots, start := slices.Clone(c.ring), c.start
-		c.ringMu.Unlock()
-		if from >= start {
-			v.backfill(from, slots)
+		c.backfill(v, from)
+	}
+	w.view = v
+	for _, g := range v.groups {
+		if g.reader == w.reader {
+			g.add(w)
+			return
 		}
 	}
-	v.watches[w] = struct{}{}
-	w.view = v
+	g := &group{reader: w.reader}
+	g.add(w)
+	v.groups = append(v.groups, g)
+}
+
+// backfill makes a view reach down to a revision, if the ring does. c.mu is held:
+// nothing is pumped meanwhile.
+func (c *collection) backfill(v *view, from uint64) {
+	if !v.lacks(from) {
+		return
+	}
+	c.ringMu.Lock()
+	i, _ := slices.BinarySearchFunc(c.ring, from+1, func(s *slot, r uint64) int { return cmp.Compare(s.revision, r) })
+	slots, start := slices.Clone(c.ring[i:]), c.start
+	c.ringMu.Unlock()
+	if from >= start {
+		v.backfill(from, slots)
+	}
 }
 
 // leave takes a watch from its view; the last one takes the view along.
@@ -222,27 +317,28 @@ func (c *collection) leave(w *Watch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := w.view
-	delete(v.watches, w)
-	if len(v.watches) > 0 {
+	if !w.group.remove(w) {
+		return
+	}
+	v.groups = slices.DeleteFunc(v.groups, func(g *group) bool { return g == w.group })
+	if len(v.groups) > 0 {
 		return
 	}
 	delete(c.views, v.key)
-	c.whole = without(c.whole, v)
-	for _, id := range v.ids {
-		if rest := without(c.byID[id], v); len(rest) > 0 {
-			c.byID[id] = rest
-		} else {
-			delete(c.byID, id)
-		}
-	}
+	c.unindex(v)
 	v.drop()
 }
 
-func without(views []*view, v *view) []*view {
-	if i := slices.Index(views, v); i >= 0 {
-		return slices.Delete(views, i, i+1)
+// meter gives the meter of a transport.
+func (c *collection) meter(transport string) Meter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.meters[transport]
+	if m == nil {
+		m = c.hub.cfg.Observer.Meter(c.name, transport)
+		c.meters[transport] = m
 	}
-	return views
+	return m
 }
 
 // notifyAt calls wake once pumped has reached a revision, at once if it has,
@@ -278,5 +374,5 @@ func (c *collection) reached(revision uint64) (wakes []func()) {
 }
 
 func (v *view) token(revision uint64) string {
-	return resource.Token{Epoch: v.col.hub.cfg.Log.Epoch(), Scope: v.scope, Revision: revision, Collection: v.collection}.String()
+	return resource.Token{Epoch: v.col.hub.epoch, Scope: v.scope, Revision: revision, Collection: v.collection}.String()
 }

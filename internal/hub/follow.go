@@ -53,26 +53,21 @@ func (w *Watch) live(dst []Frame, b Budget) []Frame {
 		w.moveTo(head)
 		return dst
 	}
-	taken, repeated := v.take(pending, b)
-	last := taken[len(taken)-1]
-	if !repeated {
-		for _, e := range taken {
-			dst = append(dst, v.framesLocked(e, w.req.Codec)...)
-		}
+	last := pending[len(pending)-1]
+	var at uint64
+	if !v.every && repeated(pending, cursor) {
+		dst, at = v.foldLocked(dst, w.codec, pending, cursor, b)
+	} else {
+		t := v.tapeLocked(w.codec)
+		v.col.grow(int64(t.extend(v, cursor, head)))
+		dst, at = t.read(dst, cursor, b)
 	}
 	v.mu.Unlock()
-
-	at := last.revision
-	if len(taken) == len(pending) {
+	if at == last.revision {
 		at = head
 	}
-	if repeated {
-		if steps := fold(&v.selection, taken); len(steps) > 0 {
-			dst = encode(w.req.Codec, dst, v.events(steps), at, v.token(at))
-		}
-	}
 	w.moveTo(at)
-	w.hub.cfg.Observer.Delivered(w.col.name, w.req.Transport, time.Since(last.time))
+	w.meter.Delivered(time.Since(last.time))
 	return dst
 }
 
@@ -84,20 +79,57 @@ func (w *Watch) moveTo(revision uint64) {
 
 // between gives the entries after one revision and up to another. v.mu is held.
 func (v *view) between(after, until uint64) []*entry {
-	find := func(r uint64) int {
-		i, _ := slices.BinarySearchFunc(v.entries, r+1, func(e *entry, r uint64) int { return cmp.Compare(e.revision, r) })
-		return i
-	}
-	return v.entries[find(after):find(until)]
+	i, _ := slices.BinarySearchFunc(v.entries, after+1, byRevision)
+	j, _ := slices.BinarySearchFunc(v.entries, until+1, byRevision)
+	return v.entries[i:j]
 }
 
-// take gives as many of the pending entries as the budget allows, at least one,
-// and says whether they are to be folded. v.mu is held.
-func (v *view) take(pending []*entry, b Budget) (taken []*entry, repeated bool) {
-	seen := map[string]struct{}{}
+// repeated says whether a name may come more than once among the entries after a
+// revision.
+func repeated(entries []*entry, after uint64) bool {
+	for _, e := range entries {
+		if e.again > after {
+			return true
+		}
+	}
+	return false
+}
+
+// foldLocked hands out what the entries amount to, as far as the budget goes, and
+// says at which revision that is.
+func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint64, b Budget) ([]Frame, uint64) {
+	entries = affordable(entries, b)
+	to := entries[len(entries)-1].revision
+	var kept *fold
+	for i := range v.folds {
+		if f := &v.folds[i]; f.codec == codec.Name() {
+			if f.from == after && f.to == to {
+				return append(dst, f.frames...), to
+			}
+			kept = f
+		}
+	}
+	if kept == nil {
+		v.folds = append(v.folds, fold{codec: codec.Name()})
+		kept = &v.folds[len(v.folds)-1]
+	}
+	before := kept.size
+	kept.from, kept.to, kept.frames, kept.size = after, to, nil, 0
+	if steps := amount(&v.selection, entries); len(steps) > 0 {
+		kept.frames = encode(codec, nil, v.events(steps), to, v.token(to))
+		for i := range kept.frames {
+			kept.size += cap(kept.frames[i].Bytes)
+		}
+	}
+	v.col.grow(int64(kept.size - before))
+	return append(dst, kept.frames...), to
+}
+
+// affordable gives as many of the entries as the budget allows, at least one.
+func affordable(entries []*entry, b Budget) []*entry {
 	events, bytes, n := 0, 0, 0
-	for n < len(pending) && (n == 0 || bytes < b.Bytes && (b.Events < 0 || events < b.Events)) {
-		e := pending[n]
+	for n < len(entries) && (n == 0 || bytes < b.Bytes && (b.Events < 0 || events < b.Events)) {
+		e := entries[n]
 		n++
 		events += len(e.steps)
 		for i := range e.steps {
@@ -106,24 +138,14 @@ func (v *view) take(pending []*entry, b Budget) (taken []*entry, repeated bool) 
 			}
 			bytes += 64
 		}
-		if v.every || len(pending) == 1 {
-			continue
-		}
-		for i := range e.steps {
-			id := e.steps[i].record.ID
-			if _, again := seen[id]; again {
-				repeated = true
-			}
-			seen[id] = struct{}{}
-		}
 	}
-	return slices.Clone(pending[:n]), repeated
+	return entries[:n]
 }
 
-// fold gives for each name in the entries the one step that they amount to, by
+// amount gives for each name in the entries the one step that they amount to, by
 // revision. A name that came in and left again is still told as ABSENT: whoever
 // reads less than all of it may hold it.
-func fold(s *selection, entries []*entry) []step {
+func amount(s *selection, entries []*entry) []step {
 	at := map[string]int{}
 	var steps []step
 	for _, e := range entries {

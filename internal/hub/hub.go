@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/clock"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 )
@@ -21,8 +25,12 @@ type Config struct {
 	Access Access
 	// Observer is told what happens. Default: nobody.
 	Observer Observer
-	// RingBytes bounds, for each collection, the latest changes and their frames
-	// that are kept in memory. Default: 64 MiB.
+	// MemoryBytes bounds what is kept in memory of all collections: the latest changes
+	// and their frames, and the snapshots that newcomers share, which take a quarter of
+	// it at most. Default: 128 MiB.
+	MemoryBytes int64
+	// RingBytes bounds the latest changes and their frames of one collection. Default:
+	// half of MemoryBytes.
 	RingBytes int64
 	// Heartbeat is used where a watch does not ask for one. Default: 15 s.
 	Heartbeat time.Duration
@@ -36,21 +44,39 @@ type Observer interface {
 	WatchOpened(collection, transport string)
 	// WatchClosed gives the reason of the end: a Reason's text, or "OK".
 	WatchClosed(collection, transport, reason string)
+	// Meter gives what counts for the watches of a collection on a transport.
+	Meter(collection, transport string) Meter
+	WatchReset(collection, transport string, reason watchroutev1.Reset_Reason)
+}
+
+// Meter counts what watches are handed. Its methods must not block.
+type Meter interface {
 	// Sent is told of what Next handed out.
-	Sent(collection, transport string, events, bytes int)
+	Sent(events, bytes int)
 	// Delivered is told how long ago the newest event that was handed out was
 	// written.
-	Delivered(collection, transport string, ago time.Duration)
-	WatchReset(collection, transport string, reason watchroutev1.Reset_Reason)
+	Delivered(ago time.Duration)
 }
 
 // Hub serves watches on the collections of one log.
 type Hub struct {
 	cfg         Config
+	epoch       uint64
 	unsubscribe func()
-	done        chan struct{}
-	pumps       sync.WaitGroup
 	closeOnce   sync.Once
+
+	ctx       context.Context // ends first, and with it what reads the log
+	cancel    context.CancelFunc
+	stopped   chan struct{}  // closed when no watch is served any more
+	loops     sync.WaitGroup // of collections and shards
+	chasers   sync.WaitGroup // begun with mu held for reading, while ctx lives
+	clock     *clock.Clock
+	snapshots snapshots
+	slots     chan struct{} // see catchUpSlot
+	shards    []*shard      // of watches that the hub serves
+	rousers   []*shard      // of watches with goroutines of their own
+	next      atomic.Uint32 // shard
+	bytes     atomic.Int64  // of all collections
 
 	mu          sync.RWMutex // before every other lock
 	collections map[string]*collection
@@ -70,8 +96,11 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
 	}
+	if cfg.MemoryBytes == 0 {
+		cfg.MemoryBytes = 128 << 20
+	}
 	if cfg.RingBytes == 0 {
-		cfg.RingBytes = 64 << 20
+		cfg.RingBytes = cfg.MemoryBytes / 2
 	}
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 15 * time.Second
@@ -79,7 +108,18 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.RevisionWait == 0 {
 		cfg.RevisionWait = 2 * time.Second
 	}
-	h := &Hub{cfg: cfg, done: make(chan struct{}), drained: make(chan struct{}), collections: map[string]*collection{}, watches: map[*Watch]struct{}{}}
+	processors := runtime.GOMAXPROCS(0)
+	h := &Hub{cfg: cfg, epoch: cfg.Log.Epoch(), stopped: make(chan struct{}), drained: make(chan struct{}), collections: map[string]*collection{},
+		watches: map[*Watch]struct{}{}, clock: clock.New(), slots: make(chan struct{}, max(1, processors/2))}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.snapshots.limit = int(cfg.MemoryBytes / 4)
+	for range processors {
+		h.shards = append(h.shards, newShard(h))
+		h.rousers = append(h.rousers, newShard(h))
+	}
+	for _, s := range slices.Concat(h.shards, h.rousers) {
+		h.loops.Go(s.run)
+	}
 	h.unsubscribe = cfg.Log.Subscribe(h.publish)
 	return h, nil
 }
@@ -109,14 +149,12 @@ func (h *Hub) collection(name string) (*collection, error) {
 	if c := h.collections[name]; c != nil {
 		return c, nil
 	}
-	select {
-	case <-h.done:
-		return nil, resource.Errorf(resource.Draining, "the server is shutting down").After(time.Second)
-	default:
+	if h.ctx.Err() != nil {
+		return nil, errClosed()
 	}
 	c = newCollection(h, name, h.cfg.Log.Bounds(name).Head)
 	h.collections[name] = c
-	h.pumps.Go(c.pump)
+	h.loops.Go(c.pump)
 	return c, nil
 }
 
@@ -143,9 +181,13 @@ func (h *Hub) AwaitRevision(ctx context.Context, collection string, revision uin
 			In("min_revision").After(time.Second)
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-h.done:
-		return resource.Errorf(resource.Draining, "the server is shutting down").After(time.Second)
+	case <-h.ctx.Done():
+		return errClosed()
 	}
+}
+
+func errClosed() error {
+	return resource.Errorf(resource.Draining, "the server is shutting down").After(time.Second)
 }
 
 // ListToken is the token by which a watch continues a list of a collection.
@@ -156,7 +198,7 @@ func (h *Hub) ListToken(ctx context.Context, collection string, filter *schema.F
 	}
 	s := selection{collection: collection, filter: filter, scope: scope}
 	_, hash := s.key()
-	return resource.Token{Epoch: h.cfg.Log.Epoch(), Scope: hash, Revision: revision, Collection: collection}.String(), nil
+	return resource.Token{Epoch: h.epoch, Scope: hash, Revision: revision, Collection: collection}.String(), nil
 }
 
 // Scope gives what the caller may see of a collection, for reads beside watches.
@@ -202,6 +244,36 @@ func (h *Hub) reconnectAfter() time.Duration {
 	return h.spread/10 + time.Duration(rand.Int64N(int64(h.spread)*9/10+1))
 }
 
+// trim lets the largest collection give memory back while all of them together take
+// more than allowed, as long as that helps.
+func (h *Hub) trim() {
+	for most := h.cfg.MemoryBytes - h.cfg.MemoryBytes/4; h.bytes.Load() > most; {
+		var largest *collection
+		h.mu.RLock()
+		for _, c := range h.collections {
+			if largest == nil || c.bytes.Load() > largest.bytes.Load() {
+				largest = c
+			}
+		}
+		h.mu.RUnlock()
+		before := largest.bytes.Load()
+		if largest.trimTo(before - before/8); largest.bytes.Load() >= before {
+			return
+		}
+	}
+}
+
+// Memory says what is kept in memory for watches, in bytes, and how many batches have
+// left it for the bound on it: whoever still needs one of them reads the log.
+func (h *Hub) Memory() (bytes int64, trimmed uint64) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, c := range h.collections {
+		trimmed += c.trimmed.Load()
+	}
+	return h.bytes.Load(), trimmed
+}
+
 // Count says how many watches are open.
 func (h *Hub) Count() int {
 	h.mu.RLock()
@@ -223,7 +295,7 @@ func (h *Hub) Lags() []Lag {
 	lags := map[key]*Lag{}
 	h.mu.RLock()
 	for w := range h.watches {
-		k := key{w.col.name, w.req.Transport}
+		k := key{w.col.name, w.transport}
 		l := lags[k]
 		if l == nil {
 			l = &Lag{Collection: k.collection, Transport: k.transport}
@@ -249,16 +321,52 @@ func (h *Hub) Close() {
 		h.Drain(time.Second)
 		h.unsubscribe()
 		h.mu.Lock()
-		close(h.done)
+		h.cancel()
 		h.mu.Unlock()
+		h.chasers.Wait()
+		close(h.stopped)
+		h.loops.Wait()
+		h.clock.Close()
+		for _, w := range h.served() {
+			w.Close(h.ctx.Err())
+			w.out.Over(w, h.ctx.Err())
+		}
 	})
-	h.pumps.Wait()
 }
+
+// served gives the watches that the hub has to end.
+func (h *Hub) served() (watches []*Watch) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for w := range h.watches {
+		if w.given {
+			watches = append(watches, w)
+		}
+	}
+	return watches
+}
+
+// shard gives the shard for a watch.
+func (h *Hub) shard(served bool) *shard {
+	of := h.rousers
+	if served {
+		of = h.shards
+	}
+	return of[int(h.next.Add(1))%len(of)]
+}
+
+// Unmetered is a Meter that counts nothing.
+type Unmetered struct{}
+
+// Sent implements Meter.
+func (Unmetered) Sent(int, int) {}
+
+// Delivered implements Meter.
+func (Unmetered) Delivered(time.Duration) {}
 
 type nobody struct{}
 
 func (nobody) WatchOpened(string, string)                           {}
 func (nobody) WatchClosed(string, string, string)                   {}
-func (nobody) Sent(string, string, int, int)                        {}
-func (nobody) Delivered(string, string, time.Duration)              {}
+func (nobody) Meter(string, string) Meter                           { return Unmetered{} }
 func (nobody) WatchReset(string, string, watchroutev1.Reset_Reason) {}

@@ -519,7 +519,8 @@ func TestWatch_ByNameWakesOnlyItsOwn(t *testing.T) {
 	f := newFixture(t)
 	f.put("a", `{}`, "b", `{}`)
 	woken := 0
-	w, err := f.hub.Open(t.Context(), hub.Request{Watch: &watchroutev1.WatchRequest{Names: []string{"things/a"}}, Codec: wire.Proto, Wake: func() { woken++ }})
+	reader := hub.NewReader(func() { woken++ })
+	w, err := f.hub.Open(t.Context(), hub.Request{Watch: &watchroutev1.WatchRequest{Names: []string{"things/a"}}, Codec: wire.Proto, Reader: reader, Owner: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -529,15 +530,20 @@ func TestWatch_ByNameWakesOnlyItsOwn(t *testing.T) {
 			break
 		}
 	}
+	reader.Take(nil)
 	before := woken
 	rev := f.put("b", `{"n":1}`)
 	awaitPump(t, f, rev)
-	if woken != before {
+	if woken != before || len(reader.Take(nil)) > 0 {
 		t.Error("a change of another name woke the watch")
 	}
 	awaitPump(t, f, f.put("a", `{"n":1}`))
-	if woken == before {
-		t.Error("a change of its name did not wake the watch")
+	awaitPump(t, f, f.put("a", `{"n":2}`))
+	if woken != before+1 {
+		t.Errorf("two changes of its name woke the reader %d times before it looked", woken-before)
+	}
+	if got := reader.Take(nil); len(got) != 1 || got[0] != w || got[0].Owner() != "me" {
+		t.Errorf("what was woken is %v", got)
 	}
 }
 

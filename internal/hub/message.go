@@ -70,6 +70,9 @@ type Codec interface {
 	Name() string
 	// Append appends the encoding of m to dst. It must not keep m.
 	Append(dst []byte, m *Message) []byte
+	// Joins says whether frames of events, one behind the other, are a frame again:
+	// lines of text, or messages of protobuf, whose repeated fields add up.
+	Joins() bool
 }
 
 // Frame is one encoded message. Its bytes are shared and must not be changed.
@@ -81,9 +84,8 @@ type Frame struct {
 	Token    bool // whether it carries a token
 }
 
-// encode makes frames of events, split where a message would grow past what is
-// good for one message. Only the last frame carries the token.
-func encode(codec Codec, dst []Frame, events []Event, revision uint64, token string) []Frame {
+// split cuts events where a message would grow past what is good for one.
+func split(events []Event, each func(part []Event, last bool)) {
 	const mostBytes, mostEvents = 64 << 10, 1000
 	for {
 		n, size := 0, 0
@@ -94,15 +96,23 @@ func encode(codec Codec, dst []Frame, events []Event, revision uint64, token str
 			size += 128
 			n++
 		}
-		m := Message{Kind: Events, Events: events[:n], Revision: revision, Token: token}
-		if n < len(events) {
-			m.Revision, m.Token = events[n-1].Revision, ""
-		}
-		dst = append(dst, frame(codec, &m))
+		each(events[:n], n == len(events))
 		if events = events[n:]; len(events) == 0 {
-			return dst
+			return
 		}
 	}
+}
+
+// encode makes frames of events. Only the last one carries the token.
+func encode(codec Codec, dst []Frame, events []Event, revision uint64, token string) []Frame {
+	split(events, func(part []Event, last bool) {
+		m := Message{Kind: Events, Events: part, Revision: revision, Token: token}
+		if !last {
+			m.Revision, m.Token = part[len(part)-1].Revision, ""
+		}
+		dst = append(dst, frame(codec, &m))
+	})
+	return dst
 }
 
 func frame(codec Codec, m *Message) Frame {

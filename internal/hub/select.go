@@ -86,8 +86,7 @@ func checkChoices(r *watchroutev1.WatchRequest) error {
 }
 
 // pace checks the times that a request asks for.
-func (w *Watch) pace() (err error) {
-	r := w.req.Watch
+func (w *Watch) pace(r *watchroutev1.WatchRequest) (err error) {
 	if w.minInterval, err = duration("min_interval", r.GetMinInterval(), 0, 0, MaxMinInterval); err != nil {
 		return err
 	}

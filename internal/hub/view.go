@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -18,30 +19,40 @@ type view struct {
 	scope uint64 // of its tokens
 	col   *collection
 
-	// watches is guarded by col.mu.
-	watches map[*Watch]struct{}
+	// groups and asked are guarded by col.mu; no group is empty.
+	groups []*group
+	asked  uint64 // the last batch that it was asked about
 
-	mu sync.Mutex // after col.mu; nothing is locked below it
+	mu sync.Mutex // after col.mu, before snapshots.mu
 	// base: entries has every event of the view after this revision, up to
 	// col.pumped.
-	base    uint64
-	entries []*entry // by revision
+	base      uint64
+	entries   []*entry // by revision
+	tapes     []*tape  // one for each codec that was asked for
+	folds     []fold   // one for each codec: the last one that was asked for
+	snapshots []*snapshot
+}
+
+// fold is what all entries from one revision to another one amount to, encoded: many
+// watches that are behind are at the same place.
+type fold struct {
+	codec    string
+	from, to uint64
+	frames   []Frame
+	size     int
 }
 
 // entry is what one batch means to a view.
 type entry struct {
 	revision uint64
-	time     time.Time
-	steps    []step
-	size     int // bytes of the values, roughly
-	encoded  []encoding
+	// again is the newest revision before this one at which one of its names changed.
+	again uint64
+	time  time.Time
+	steps []step
+	size  int // in bytes, roughly
 }
 
-// encoding is an entry's frames in one codec.
-type encoding struct {
-	codec  string
-	frames []Frame
-}
+func byRevision(e *entry, revision uint64) int { return cmp.Compare(e.revision, revision) }
 
 // step is what one change, or several of one name, mean to a view: the name was
 // in the selection before or not (old), and is after or not (new).
@@ -108,23 +119,16 @@ func (s *selection) events(steps []step) []Event {
 	return events
 }
 
-// frames gives the entry's frames in a codec, made by whoever asks first.
-// v.mu is held.
-func (v *view) framesLocked(e *entry, codec Codec) []Frame {
-	for i := range e.encoded {
-		if e.encoded[i].codec == codec.Name() {
-			return e.encoded[i].frames
+// tapeLocked gives the tape of a codec.
+func (v *view) tapeLocked(codec Codec) *tape {
+	for _, t := range v.tapes {
+		if t.codec.Name() == codec.Name() {
+			return t
 		}
 	}
-	frames := encode(codec, nil, v.events(e.steps), e.revision, v.token(e.revision))
-	e.encoded = append(e.encoded, encoding{codec: codec.Name(), frames: frames})
-	size := 0
-	for _, f := range frames {
-		size += len(f.Bytes) + 64
-	}
-	v.col.bytes.Add(int64(size))
-	e.size += size
-	return frames
+	t := &tape{codec: codec}
+	v.tapes = append(v.tapes, t)
+	return t
 }
 
 // append adds what a batch means to the view. It says whether that is anything.
@@ -137,7 +141,7 @@ func (v *view) append(sl *slot) bool {
 	v.mu.Lock()
 	v.entries = append(v.entries, e)
 	v.mu.Unlock()
-	v.col.bytes.Add(int64(e.size))
+	v.col.grow(int64(e.size))
 	return true
 }
 
@@ -153,16 +157,24 @@ func (v *view) entryOf(sl *slot) *entry {
 			continue
 		}
 		if e == nil {
-			e = &entry{revision: sl.revision, time: sl.time, size: 96}
+			e = &entry{revision: sl.revision, time: sl.time, size: 112}
 		}
+		e.again = max(e.again, c.record.Prev)
 		e.steps = append(e.steps, st)
-		e.size += 128
+		e.size += 64
 	}
 	return e
 }
 
-// backfill makes the view reach down to revision from, using slots that are
-// still in the ring, by revision. Nothing is pumped meanwhile: col.mu is held.
+// lacks says whether the view does not reach down to a revision.
+func (v *view) lacks(revision uint64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return revision < v.base
+}
+
+// backfill makes the view reach down to a revision, with the slots after it, by
+// revision. col.mu is held.
 func (v *view) backfill(from uint64, slots []*slot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -177,7 +189,7 @@ func (v *view) backfill(from uint64, slots []*slot) {
 		if e := v.entryOf(sl); e != nil {
 			older = append(older, e)
 			sl.views = append(sl.views, v)
-			v.col.bytes.Add(int64(e.size))
+			v.col.grow(int64(e.size))
 		}
 	}
 	v.entries, v.base = append(older, v.entries...), from
@@ -187,23 +199,38 @@ func (v *view) backfill(from uint64, slots []*slot) {
 func (v *view) forget(revision uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n := 0
+	n, freed := 0, 0
 	for n < len(v.entries) && v.entries[n].revision <= revision {
-		v.col.bytes.Add(-int64(v.entries[n].size))
+		freed += v.entries[n].size
 		n++
 	}
-	if n > 0 {
-		v.base = max(v.base, v.entries[n-1].revision)
-		v.entries = slices.Delete(v.entries, 0, n)
+	if n == 0 {
+		return
 	}
+	v.base = max(v.base, v.entries[n-1].revision)
+	v.entries = slices.Delete(v.entries, 0, n)
+	for _, t := range v.tapes {
+		freed += t.forget(v.base)
+	}
+	v.col.grow(-int64(freed))
 }
 
-// drop gives back what the view's entries take: its last watch has left.
+// drop gives back what the view takes: its last watch has left.
 func (v *view) drop() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	freed := 0
 	for _, e := range v.entries {
-		v.col.bytes.Add(-int64(e.size))
+		freed += e.size
 	}
-	v.entries = nil
+	for _, t := range v.tapes {
+		freed += t.size()
+	}
+	for i := range v.folds {
+		freed += v.folds[i].size
+	}
+	v.col.grow(-int64(freed))
+	v.entries, v.tapes, v.folds = nil, nil, nil
+	v.col.hub.snapshots.drop(v.snapshots...)
+	v.snapshots = nil
 }

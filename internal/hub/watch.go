@@ -7,20 +7,26 @@ import (
 	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/clock"
 	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // Request asks for a watch.
 type Request struct {
-	// Watch is the request as the contract documents it. Open checks all of it.
+	// Watch is the request as the contract documents it. Open checks all of it, and
+	// keeps nothing of it.
 	Watch *watchroutev1.WatchRequest
 	// Codec makes the frames.
 	Codec Codec
 	// Transport is a label for metrics, such as sse.
 	Transport string
-	// Wake is called when Next may have something. It may be called at any time,
-	// from any goroutine, and must not block. Default: it ends Wait.
-	Wake func()
+	// Reader is told when Next may have something. Default: Wait returns then.
+	Reader *Reader
+	// Owner is what the Reader knows the watch by; Watch.Owner gives it back.
+	Owner any
+	// Served says that the watch will be given to Hub.Serve, or closed. It must have
+	// no Reader.
+	Served bool
 }
 
 // Budget bounds what one Next hands out.
@@ -40,24 +46,40 @@ var Unlimited = Budget{Events: -1}
 // the client will come back.
 var ErrDrained = errors.New("hub: drained")
 
-// Watch is a cursor. It belongs to one goroutine, but for End, Cursor and the
-// Wake that it was given.
+// Watch is a cursor. It belongs to one goroutine, but for End, Cursor and what its
+// Reader is told.
 type Watch struct {
-	hub  *Hub
-	col  *collection
-	view *view
-	req  Request
+	hub       *Hub
+	col       *collection
+	view      *view
+	codec     Codec
+	meter     Meter
+	transport string
+	owner     any
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	ready  chan struct{}
-	timer  *time.Timer
+	reader *Reader
+	group  *group // with place guarded by reader.mu
+	place  int
+	taken  uint32 // guarded by reader.mu
+	woken  bool   // in reader.single; guarded by reader.mu
+
+	// Without a Reader of its own: the shard, and what it wakes.
+	shard  *shard
+	turn   atomic.Uint32
+	served bool
+	given  bool          // to Serve, in time; written with hub.mu held for reading
+	out    Outlet        // once it is given
+	ready  chan struct{} // otherwise
+
 	drain  atomic.Bool
 	ended  atomic.Pointer[resource.Error]
 	err    error // what Next will return from now on
 	closed bool
 
+	alarm                  clock.Alarm
+	rings                  time.Time // when the alarm is set to
 	heartbeat, minInterval time.Duration
+	minRevision            uint64
 	failExpired            bool
 
 	begun bool                      // `started` was handed out
@@ -76,42 +98,46 @@ type Watch struct {
 	reading  *reading
 }
 
-// Open opens a watch. The errors' reasons are those of bad requests, and
-// Draining; ctx bounds the opening and the whole life of the watch.
+// Open opens a watch. The errors' reasons are those of bad requests, and Draining;
+// ctx bounds the opening only.
 func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 	s, err := h.selection(ctx, req.Watch)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{hub: h, req: req, ready: make(chan struct{}, 1)}
-	if err := w.pace(); err != nil {
+	w := &Watch{hub: h, codec: req.Codec, transport: req.Transport, owner: req.Owner, reader: req.Reader, served: req.Served,
+		minRevision: req.Watch.GetMinRevision()}
+	if err := w.pace(req.Watch); err != nil {
 		return nil, err
 	}
-	if err := h.AwaitRevision(ctx, s.collection, req.Watch.GetMinRevision()); err != nil {
+	if err := h.AwaitRevision(ctx, s.collection, w.minRevision); err != nil {
 		return nil, err
 	}
 	if w.col, err = h.collection(s.collection); err != nil {
 		return nil, err
 	}
-	if err := w.begin(&s); err != nil {
+	if err := w.begin(&s, req.Watch); err != nil {
 		return nil, err
 	}
-	w.ctx, w.cancel = context.WithCancel(ctx)
-	w.timer = time.AfterFunc(w.heartbeat, w.wake)
+	w.meter = w.col.meter(w.transport)
+	if w.reader == nil {
+		w.shard = h.shard(w.served)
+		w.reader = w.shard.Reader
+		if !w.served {
+			w.ready = make(chan struct{}, 1)
+		}
+	}
 
 	h.mu.Lock()
 	if h.isDraining() {
 		wait := h.spread
 		h.mu.Unlock()
-		w.timer.Stop()
-		w.cancel()
 		return nil, resource.Errorf(resource.Draining, "the server is shutting down").After(max(wait, time.Second))
 	}
 	h.watches[w] = struct{}{}
 	h.mu.Unlock()
 
-	from := w.cursor.Load()
-	w.col.join(w, s, from)
+	w.col.join(w, s, w.cursor.Load())
 	if w.mode == watchroutev1.Started_NOW {
 		w.cursor.Store(w.Head())
 		w.token = true
@@ -122,8 +148,7 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 }
 
 // begin decides where the watch begins.
-func (w *Watch) begin(s *selection) error {
-	r := w.req.Watch
+func (w *Watch) begin(s *selection, r *watchroutev1.WatchRequest) error {
 	w.mode, w.snapshot = watchroutev1.Started_SNAPSHOT, true
 	var revision uint64
 	switch start := r.GetStart().(type) {
@@ -138,7 +163,7 @@ func (w *Watch) begin(s *selection) error {
 			head = h
 		}
 		switch {
-		case t.Epoch != w.hub.cfg.Log.Epoch() || t.Collection == s.collection && t.Scope == scope && t.Revision > head:
+		case t.Epoch != w.hub.epoch || t.Collection == s.collection && t.Scope == scope && t.Revision > head:
 			return w.expire(watchroutev1.Reset_EPOCH)
 		case t.Collection != s.collection || t.Scope != scope:
 			return w.expire(watchroutev1.Reset_SCOPE)
@@ -180,7 +205,7 @@ func (w *Watch) expire(reason watchroutev1.Reset_Reason) error {
 	if w.failExpired {
 		return expired(reason)
 	}
-	w.hub.cfg.Observer.WatchReset(w.col.name, w.req.Transport, reason)
+	w.hub.cfg.Observer.WatchReset(w.col.name, w.transport, reason)
 	w.reset, w.snapshot, w.token, w.stands, w.reading = reason, true, false, 0, nil
 	w.cursor.Store(0)
 	return nil
@@ -220,20 +245,19 @@ func (w *Watch) End(err *resource.Error) {
 	w.wake()
 }
 
-func (w *Watch) wake() {
-	if w.req.Wake != nil {
-		w.req.Wake()
-		return
-	}
-	select {
-	case w.ready <- struct{}{}:
-	default:
-	}
-}
+// Owner gives what the request named.
+func (w *Watch) Owner() any { return w.owner }
+
+func (w *Watch) wake() { w.reader.wakeWatch(w) }
+
+// Ring implements clock.Target.
+func (w *Watch) Ring() { w.wake() }
 
 // Wait returns when Next may have something, nil then, or with the context's
-// error. It is for watches that were opened without a Wake.
+// error. It is for watches that were opened without a Reader.
 func (w *Watch) Wait(ctx context.Context) error {
+	w.settle(waiting)
+	defer w.turn.CompareAndSwap(waiting, running)
 	select {
 	case <-w.ready:
 		return nil
@@ -262,27 +286,35 @@ func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
 	if len(dst) > had {
 		w.sent, w.stands = now, dst[len(dst)-1].Revision
 		events, bytes := 0, 0
-		for _, f := range dst[had:] {
-			events += f.Events
-			bytes += len(f.Bytes)
+		for i := had; i < len(dst); i++ {
+			events += dst[i].Events
+			bytes += len(dst[i].Bytes)
 		}
-		w.hub.cfg.Observer.Sent(w.col.name, w.req.Transport, events, bytes)
+		w.meter.Sent(events, bytes)
 	}
 	if err == nil {
-		again := w.sent.Add(w.heartbeat)
-		if w.due.After(now) && w.due.Before(again) {
-			again = w.due
-		}
-		w.timer.Reset(max(again.Sub(now), time.Millisecond))
+		w.setAlarm(now)
 	}
 	return dst, err
 }
 
+// setAlarm lets Next be called at the latest when there is something to be sent for
+// the time that has passed. An alarm that is set to an earlier time is left: when it
+// rings there is nothing to send, and it is set again.
+func (w *Watch) setAlarm(now time.Time) {
+	at := w.sent.Add(w.heartbeat)
+	if w.due.After(now) && w.due.Before(at) {
+		at = w.due
+	}
+	if w.rings.After(now) && !w.rings.After(at) {
+		return
+	}
+	w.rings = at
+	w.hub.clock.Set(&w.alarm, w, at)
+}
+
 func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
 	if err := w.ended.Load(); err != nil {
-		return dst, err
-	}
-	if err := w.ctx.Err(); err != nil {
 		return dst, err
 	}
 	if !w.begun {
@@ -305,10 +337,12 @@ func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
 		dst, err = w.readSnapshot(dst, b)
 	} else {
 		dst, err = w.follow(dst, b)
-		if w.minInterval > 0 && w.burst && len(dst) == had {
-			w.due = time.Now().Add(w.minInterval)
+		if w.minInterval > 0 && (w.burst || len(dst) > had) {
+			// The interval begins when all that was due is handed out.
+			if w.burst = w.reading != nil || w.cursor.Load() < w.col.pumped.Load(); !w.burst {
+				w.due = time.Now().Add(w.minInterval)
+			}
 		}
-		w.burst = len(dst) > had
 	}
 	if resource.HasReason(err, resource.Compacted) {
 		if err = w.expire(watchroutev1.Reset_COMPACTED); err == nil {
@@ -325,7 +359,7 @@ func (w *Watch) frame(m Message) Frame {
 	if w.token {
 		m.Token = w.view.token(cursor)
 	}
-	return frame(w.req.Codec, &m)
+	return frame(w.codec, &m)
 }
 
 // Closing gives the `closed` message for an error, for transports that have no
@@ -341,8 +375,10 @@ func (w *Watch) Close(err error) {
 		return
 	}
 	w.closed = true
-	w.cancel()
-	w.timer.Stop()
+	if w.shard != nil && !w.served {
+		w.settle(running)
+	}
+	w.hub.clock.Stop(&w.alarm)
 	w.col.leave(w)
 	w.hub.mu.Lock()
 	delete(w.hub.watches, w)
@@ -361,5 +397,5 @@ func (w *Watch) Close(err error) {
 	default:
 		reason = resource.AsError(err).Reason.String()
 	}
-	w.hub.cfg.Observer.WatchClosed(w.col.name, w.req.Transport, reason)
+	w.hub.cfg.Observer.WatchClosed(w.col.name, w.transport, reason)
 }

@@ -98,16 +98,22 @@ func (m *Metrics) WatchClosed(collection, transport, reason string) {
 	m.closed.WithLabelValues(collection, transport, reason).Inc()
 }
 
-// Sent implements hub.Observer.
-func (m *Metrics) Sent(collection, transport string, events, bytes int) {
-	m.events.WithLabelValues(collection, transport).Add(float64(events))
-	m.bytes.WithLabelValues(collection, transport).Add(float64(bytes))
+// Meter implements hub.Observer.
+func (m *Metrics) Meter(collection, transport string) hub.Meter {
+	return &meter{m.events.WithLabelValues(collection, transport), m.bytes.WithLabelValues(collection, transport), m.delivery.WithLabelValues(transport)}
 }
 
-// Delivered implements hub.Observer.
-func (m *Metrics) Delivered(_, transport string, ago time.Duration) {
-	m.delivery.WithLabelValues(transport).Observe(ago.Seconds())
+type meter struct {
+	events, bytes prometheus.Counter
+	delivery      prometheus.Observer
 }
+
+func (m *meter) Sent(events, bytes int) {
+	m.events.Add(float64(events))
+	m.bytes.Add(float64(bytes))
+}
+
+func (m *meter) Delivered(ago time.Duration) { m.delivery.Observe(ago.Seconds()) }
 
 // WatchReset implements hub.Observer.
 func (m *Metrics) WatchReset(collection, transport string, reason watchroutev1.Reset_Reason) {

@@ -28,6 +28,9 @@ func (n *Node) stop(ctx context.Context) error {
 	left := n.awaitWatches(until(0.5))
 	callsCut := n.stopGRPC(until(0.75))
 	requestsCut := n.stopHTTP(until(1))
+	if n.debug != nil {
+		_ = n.debug.Close()
+	}
 	n.serving.Wait()
 	n.hub.Close()
 	if err := n.log.Close(); err != nil {
@@ -69,8 +72,9 @@ const cutTime = time.Second
 func (n *Node) stopHTTP(ctx context.Context, cancel context.CancelFunc) (cut bool) {
 	defer cancel()
 	over := func() bool { return n.requests.Load() == 0 }
-	// Connections that left HTTP are not Shutdown's.
+	// WebSockets of sessions have left HTTP, but their requests have not ended.
 	cut = n.http.Shutdown(ctx) != nil || !await(ctx, over)
+	cut = n.front.Shutdown(ctx) || cut
 	n.cut()
 	_ = n.http.Close()
 	if cut {

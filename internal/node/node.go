@@ -36,13 +36,16 @@ type Node struct {
 	grpc   *grpc.Server
 	health *health.Server
 	http   *http.Server
+	front  *gateway.Gateway
+	debug  *http.Server // nil: there is none
 	// cut ends the context of every HTTP request.
 	cut context.CancelFunc
 
 	httpAddr, grpcAddr net.Addr
+	debugAddr          string // empty: there is none
 	ready              atomic.Bool
 	serving            sync.WaitGroup // the goroutines of listeners
-	requests           atomic.Int64   // HTTP requests under way, those that left HTTP too
+	requests           atomic.Int64   // HTTP requests under way
 	failed             chan error     // has room for every listener
 	stopping           sync.Once
 	stopped            error
@@ -55,7 +58,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 		return nil, err
 	}
 	cfg.Data = cmp.Or(cfg.Data, config.DefaultData)
-	n := &Node{cfg: cfg, logger: logger, failed: make(chan error, 2)}
+	n := &Node{cfg: cfg, logger: logger, failed: make(chan error, 3)}
 	var undo []func()
 	defer func() {
 		if err != nil {
@@ -78,7 +81,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	undo = append(undo, func() { _ = n.log.Close() })
 
 	observed := metrics.New()
-	n.hub, err = hub.New(hub.Config{Log: n.log, Schemas: contracts.Schemas, Observer: observed, RingBytes: int64(cfg.RingBytes), Heartbeat: cfg.Heartbeat})
+	n.hub, err = hub.New(hub.Config{Log: n.log, Schemas: contracts.Schemas, Observer: observed, MemoryBytes: int64(cfg.MemoryLimit), Heartbeat: cfg.Heartbeat})
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +98,10 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 		Options: []grpc.ServerOption{grpc.WaitForHandlers(true)}})
 	undo = append(undo, n.grpc.Stop)
 
-	if err := n.front(service, contracts, observed); err != nil {
+	if err := n.makeFront(service, contracts, observed); err != nil {
 		return nil, err
 	}
+	undo = append(undo, n.front.Close)
 	if err := n.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -105,13 +109,13 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	if cfg.Exposed() {
 		logger.Warn("other machines can reach this node, and it checks no credentials: whoever reaches it may read and write everything")
 	}
-	logger.Info("serving", "http", n.httpAddr.String(), "grpc", n.grpcAddr.String(), "data", cfg.Data,
+	logger.Info("serving", "http", n.httpAddr.String(), "grpc", n.grpcAddr.String(), "debug", n.debugAddr, "data", cfg.Data,
 		"typed_collections", contracts.Schemas.Declared(), "auto_create", cfg.AutoCreates(), "epoch", fmt.Sprintf("%x", n.log.Epoch()))
 	return n, nil
 }
 
 // front makes the HTTP server.
-func (n *Node) front(service *server.Service, contracts *contract.Set, observed *metrics.Metrics) error {
+func (n *Node) makeFront(service *server.Service, contracts *contract.Set, observed *metrics.Metrics) error {
 	logger := n.logger.With("part", "gateway")
 	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, AllowedOrigins: n.cfg.AllowedOrigins, LocalOnly: !n.cfg.Insecure,
 		Metrics: observed.Handler(), Ready: n.isReady, Page: console.Handler(), Recorder: observed,
@@ -119,6 +123,7 @@ func (n *Node) front(service *server.Service, contracts *contract.Set, observed 
 	if err != nil {
 		return err
 	}
+	n.front = handler
 	ctx, cut := context.WithCancel(context.Background())
 	n.cut = cut
 	n.http = gateway.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -145,6 +150,16 @@ func (n *Node) listen(ctx context.Context) error {
 		return fmt.Errorf("http: %w", err)
 	}
 	n.httpAddr, n.grpcAddr = front.Addr(), front.Addr()
+	if n.cfg.DebugAddress != "" {
+		profiles, err := lc.Listen(ctx, "tcp", n.cfg.DebugAddress)
+		if err != nil {
+			_ = front.Close()
+			return fmt.Errorf("debug-address: %w", err)
+		}
+		n.debugAddr = profiles.Addr().String()
+		n.debug = debugServer()
+		n.serve("debug", func() error { return n.debug.Serve(profiles) })
+	}
 	if n.cfg.OnePort {
 		calls, pages := gateway.OnePort(front)
 		n.serve("grpc", func() error { return n.grpc.Serve(calls) })

@@ -192,6 +192,9 @@ func TestStop_TellsEveryWatchWhenToComeBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := stream.Recv(); err != nil { // it is open
+		t.Fatal(err)
+	}
 	sse := open(t, n, "/v1/notes/watch")
 	defer sse.Close()
 	lines := bufio.NewReader(sse)

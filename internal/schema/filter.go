@@ -29,6 +29,7 @@ type Filter struct {
 	metered cel.Program
 	// plain does without accounting; nil where the filter is not plain.
 	plain cel.Program
+	term  *Term // nil: none
 }
 
 // Filter compiles a CEL expression; the empty one gives nil, which matches
@@ -180,7 +181,7 @@ func (fs *filters) compile(expr string) (*Filter, *resource.Error) {
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && out.Kind() != types.DynKind {
 		return nil, at(resource.Errorf(resource.InvalidFilter, "the filter yields %s, expected bool", cel.FormatCELType(out)), 1, 1)
 	}
-	f := &Filter{text: expr}
+	f := &Filter{text: expr, term: findTerm(ast.NativeRep(), ast.NativeRep().Expr())}
 	plain, err := inspect(ast.NativeRep().Expr())
 	if err == nil {
 		f.metered, err = env.Program(ast, metered()...)

@@ -194,6 +194,9 @@ func (n *Node) start() {
 				if err := front.Shutdown(wait); err != nil {
 					n.t.Error("HTTP did not drain: ", err)
 				}
+				if handler.Shutdown(wait) {
+					n.t.Error("connections that left HTTP did not drain")
+				}
 			}
 			cut()
 			calls.Stop()
@@ -204,6 +207,7 @@ func (n *Node) start() {
 				n.t.Errorf("%d HTTP requests did not end when they were cut", requests.open)
 			}
 			serving.Wait()
+			handler.Close()
 			h.Close()
 			if err := log.Close(); err != nil {
 				n.t.Error(err)

@@ -3,9 +3,9 @@ package transporttest
 import (
 	"context"
 	"sync"
-	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/hub"
 )
 
 // watches knows which watches of a node are open and how the others ended. It is
@@ -53,11 +53,8 @@ func (w *watches) WatchClosed(_, transport, reason string) {
 	w.change(func() { w.open--; w.ends = append(w.ends, transport+" "+reason) })
 }
 
-// Sent implements hub.Observer.
-func (w *watches) Sent(string, string, int, int) {}
-
-// Delivered implements hub.Observer.
-func (w *watches) Delivered(string, string, time.Duration) {}
+// Meter implements hub.Observer.
+func (w *watches) Meter(string, string) hub.Meter { return hub.Unmetered{} }
 
 // WatchReset implements hub.Observer.
 func (w *watches) WatchReset(string, string, watchroutev1.Reset_Reason) {}

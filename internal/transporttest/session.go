@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // Sessions is a transport that carries many watches on one stream.
@@ -31,23 +32,43 @@ type SessionMessage struct {
 	Fence   string
 }
 
-func sessionFromProto(r *watchroutev1.SessionResponse) (*SessionMessage, error) {
-	m := &SessionMessage{WatchID: r.GetWatchId()}
-	var err error
-	switch body := r.GetBody().(type) {
-	case *watchroutev1.SessionResponse_Watch:
-		m.Watch, err = fromProto(body.Watch)
-	case *watchroutev1.SessionResponse_Closed:
-		m.Closed = body.Closed
-	case *watchroutev1.SessionResponse_Fence:
-		m.Fence = body.Fence.GetFenceId()
-	default:
-		err = fmt.Errorf("a session's message without a body: %v", r)
+// unpacker gives one at a time what comes packed.
+type unpacker struct{ rest []*SessionMessage }
+
+func (u *unpacker) next(recv func() ([]*SessionMessage, error)) (*SessionMessage, error) {
+	for len(u.rest) == 0 {
+		var err error
+		if u.rest, err = recv(); err != nil {
+			return nil, err
+		}
 	}
-	return m, err
+	m := u.rest[0]
+	u.rest = u.rest[1:]
+	return m, nil
 }
 
-func sessionFromJSON(text []byte) (*SessionMessage, error) {
+func sessionFromProto(packed *watchroutev1.SessionResponse) (out []*SessionMessage, err error) {
+	for r := range resource.Unpack(packed) {
+		m := &SessionMessage{WatchID: r.GetWatchId()}
+		switch body := r.GetBody().(type) {
+		case *watchroutev1.SessionResponse_Watch:
+			m.Watch, err = fromProto(body.Watch)
+		case *watchroutev1.SessionResponse_Closed:
+			m.Closed = body.Closed
+		case *watchroutev1.SessionResponse_Fence:
+			m.Fence = body.Fence.GetFenceId()
+		default:
+			err = fmt.Errorf("a session's message without a body: %v", r)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func sessionFromJSON(text []byte) (out []*SessionMessage, err error) {
 	var in struct {
 		WatchID string          `json:"watchId"`
 		Watch   json.RawMessage `json:"watch"`
@@ -55,24 +76,38 @@ func sessionFromJSON(text []byte) (*SessionMessage, error) {
 		Fence   *struct {
 			FenceID string `json:"fenceId"`
 		} `json:"fence"`
+		Also []string          `json:"alsoWatchIds"`
+		More []json.RawMessage `json:"more"`
 	}
 	if err := strictJSON(text, &in); err != nil {
 		return nil, err
 	}
-	m := &SessionMessage{WatchID: in.WatchID}
-	var err error
-	switch {
-	case in.Watch != nil:
-		m.Watch, err = fromJSON(in.Watch)
-	case in.Closed != nil:
-		m.Closed = &statuspb.Status{}
-		err = protojson.Unmarshal(in.Closed, m.Closed)
-	case in.Fence != nil:
-		m.Fence = in.Fence.FenceID
-	default:
-		err = fmt.Errorf("a session's message without a body: %s", text)
+	for _, id := range append([]string{in.WatchID}, in.Also...) {
+		m := &SessionMessage{WatchID: id}
+		switch {
+		case in.Watch != nil:
+			m.Watch, err = fromJSON(in.Watch)
+		case in.Closed != nil:
+			m.Closed = &statuspb.Status{}
+			err = protojson.Unmarshal(in.Closed, m.Closed)
+		case in.Fence != nil:
+			m.Fence = in.Fence.FenceID
+		default:
+			err = fmt.Errorf("a session's message without a body: %s", text)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
 	}
-	return m, err
+	for _, text := range in.More {
+		more, err := sessionFromJSON(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
 }
 
 // the only watch of a session that a Stream stands for

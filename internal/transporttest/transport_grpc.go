@@ -158,28 +158,31 @@ func (s session) Session(ctx context.Context) (Session, error) {
 		cancel()
 		return nil, fromGRPC(err)
 	}
-	return rpcSession{stream, cancel}, nil
+	return &rpcSession{stream: stream, cancel: cancel}, nil
 }
 
 type rpcSession struct {
 	stream grpc.BidiStreamingClient[watchroutev1.SessionRequest, watchroutev1.SessionResponse]
 	cancel context.CancelFunc
+	unpacker
 }
 
 // Send implements Session.
-func (s rpcSession) Send(r *watchroutev1.SessionRequest) error { return fromGRPC(s.stream.Send(r)) }
+func (s *rpcSession) Send(r *watchroutev1.SessionRequest) error { return fromGRPC(s.stream.Send(r)) }
 
 // Recv implements Session.
-func (s rpcSession) Recv() (*SessionMessage, error) {
-	r, err := s.stream.Recv()
-	if err != nil {
-		return nil, fromGRPC(err)
-	}
-	return sessionFromProto(r)
+func (s *rpcSession) Recv() (*SessionMessage, error) {
+	return s.next(func() ([]*SessionMessage, error) {
+		r, err := s.stream.Recv()
+		if err != nil {
+			return nil, fromGRPC(err)
+		}
+		return sessionFromProto(r)
+	})
 }
 
 // Close implements Session.
-func (s rpcSession) Close() error {
+func (s *rpcSession) Close() error {
 	s.cancel()
 	return nil
 }

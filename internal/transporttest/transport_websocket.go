@@ -175,13 +175,16 @@ func (w webSocketSessions) Session(ctx context.Context) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return socketSession{s}, nil
+	return &socketSession{socket: s}, nil
 }
 
-type socketSession struct{ *socket }
+type socketSession struct {
+	*socket
+	unpacker
+}
 
 // Send implements Session.
-func (s socketSession) Send(r *watchroutev1.SessionRequest) error {
+func (s *socketSession) Send(r *watchroutev1.SessionRequest) error {
 	if s.binary {
 		data, err := proto.Marshal(r)
 		if err != nil {
@@ -197,21 +200,21 @@ func (s socketSession) Send(r *watchroutev1.SessionRequest) error {
 }
 
 // Recv implements Session.
-func (s socketSession) Recv() (*SessionMessage, error) {
-	data, err := s.read()
-	if err != nil {
-		return nil, err
-	}
-	var m *SessionMessage
-	if s.binary {
+func (s *socketSession) Recv() (*SessionMessage, error) {
+	m, err := s.next(func() ([]*SessionMessage, error) {
+		data, err := s.read()
+		if err != nil {
+			return nil, err
+		}
+		if !s.binary {
+			return sessionFromJSON(data)
+		}
 		r := &watchroutev1.SessionResponse{}
 		if err := proto.Unmarshal(data, r); err != nil {
 			return nil, err
 		}
-		m, err = sessionFromProto(r)
-	} else {
-		m, err = sessionFromJSON(data)
-	}
+		return sessionFromProto(r)
+	})
 	if err == nil && m.WatchID == "" && m.Closed != nil {
 		return nil, s.because(fromStatus(m.Closed))
 	}

@@ -24,6 +24,9 @@ type jsonCodec struct{}
 
 func (jsonCodec) Name() string { return "json" }
 
+// Joins: an object is not two.
+func (jsonCodec) Joins() bool { return false }
+
 // Append appends the message's encoding.
 func (jsonCodec) Append(dst []byte, m *hub.Message) []byte {
 	if m.Kind != hub.Events {
@@ -48,6 +51,9 @@ func (jsonCodec) Append(dst []byte, m *hub.Message) []byte {
 type ndjsonCodec struct{}
 
 func (ndjsonCodec) Name() string { return "ndjson" }
+
+// Joins: they are lines.
+func (ndjsonCodec) Joins() bool { return true }
 
 // Append appends the message's encoding.
 func (ndjsonCodec) Append(dst []byte, m *hub.Message) []byte {
@@ -211,9 +217,33 @@ func lowerCamel(paths []string) []string {
 	return out
 }
 
-// SessionJSON appends a SessionResponse that carries a WatchResponse's JSON.
-func SessionJSON(dst []byte, watchID string, response []byte) []byte {
+// SessionJSON appends a SessionResponse that carries a WatchResponse's JSON, for one
+// watch or for several.
+func SessionJSON(dst []byte, watchIDs []string, response []byte) []byte {
 	dst = append(dst, `{"watchId":`...)
-	dst = append(quote(dst, watchID), `,"watch":`...)
-	return append(append(dst, response...), '}')
+	dst = append(quote(dst, watchIDs[0]), `,"watch":`...)
+	dst = append(dst, response...)
+	for i, id := range watchIDs[1:] {
+		if i == 0 {
+			dst = append(dst, `,"alsoWatchIds":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = quote(dst, id)
+	}
+	if len(watchIDs) > 1 {
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// SessionJSONMore appends a SessionResponse's JSON to the `more` of the one that dst
+// ends with.
+func SessionJSONMore(dst, response []byte) []byte {
+	if end := len(dst) - 2; end > 0 && string(dst[end-1:]) == "}]}" {
+		dst = append(dst[:end], ',')
+	} else {
+		dst = append(dst[:len(dst)-1], `,"more":[`...)
+	}
+	return append(append(dst, response...), "]}"...)
 }

@@ -31,6 +31,10 @@ type protoCodec struct {
 
 func (c protoCodec) Name() string { return c.name }
 
+// Joins: a message that is written twice is one message, whose last revision and
+// token count and whose events add up (protobuf.dev, "Last One Wins").
+func (c protoCodec) Joins() bool { return true }
+
 // Field numbers of the contract.
 const (
 	responseRevision, responseToken, responseEvents                = 1, 2, 4
@@ -45,7 +49,7 @@ const (
 	timestampSeconds, timestampNanos                               = 1, 2
 	mapKey, mapValue                                               = 1, 2
 	jsonText                                                       = 1
-	sessionID, sessionWatch                                        = 1, 2
+	sessionID, sessionWatch, sessionAlso, sessionMore              = 1, 2, 5, 6
 )
 
 // Append appends the message's encoding.
@@ -185,9 +189,20 @@ func control(m *hub.Message) *watchroutev1.WatchResponse {
 	return r
 }
 
-// SessionProto appends a SessionResponse that carries an encoded WatchResponse.
-func SessionProto(dst []byte, watchID string, response []byte) []byte {
-	dst = appendString(dst, sessionID, watchID)
+// SessionProto appends a SessionResponse that carries an encoded WatchResponse, for
+// one watch or for several.
+func SessionProto(dst []byte, watchIDs []string, response []byte) []byte {
+	dst = appendString(dst, sessionID, watchIDs[0])
 	dst = protowire.AppendTag(dst, sessionWatch, protowire.BytesType)
-	return protowire.AppendBytes(dst, response)
+	dst = protowire.AppendBytes(dst, response)
+	for _, id := range watchIDs[1:] {
+		dst = appendString(dst, sessionAlso, id)
+	}
+	return dst
+}
+
+// SessionProtoMore appends an encoded SessionResponse to the `more` of the one that
+// dst ends with.
+func SessionProtoMore(dst, response []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(dst, sessionMore, protowire.BytesType), response)
 }

@@ -24,6 +24,9 @@ type sseCodec struct{}
 
 func (sseCodec) Name() string { return "sse" }
 
+// Joins: they are lines.
+func (sseCodec) Joins() bool { return true }
+
 // Append appends the message's encoding.
 func (sseCodec) Append(dst []byte, m *hub.Message) []byte {
 	if m.Kind == hub.Events {

@@ -55,9 +55,9 @@ type Config struct {
 	RetentionBytes      Bytes         `name:"retention-bytes" env:"WATCHROUTE_RETENTION_BYTES" default:"1GiB" placeholder:"BYTES" help:"Keep at most about this much of superseded changes, for each collection. Default: ${default}."`
 	RetentionTombstones time.Duration `name:"retention-tombstones" env:"WATCHROUTE_RETENTION_TOMBSTONES" default:"24h" placeholder:"DURATION" help:"Remember deletions this long, at least as long as retention-age. Default: ${default}."`
 
-	// RingBytes bounds the newest changes that are kept in memory, for each
-	// collection.
-	RingBytes Bytes `name:"ring-bytes" env:"WATCHROUTE_RING_BYTES" default:"64MiB" placeholder:"BYTES" help:"Memory for the newest changes, for each collection that is watched. Default: ${default}."`
+	// MemoryLimit bounds what is kept in memory for watches: newest changes, frames
+	// and snapshots.
+	MemoryLimit Bytes `name:"memory-limit" env:"WATCHROUTE_MEMORY_LIMIT" default:"128MiB" placeholder:"BYTES" help:"Memory for the newest changes, encoded, and for snapshots that newcomers share. Default: ${default}."`
 	// Heartbeat is the most time without a message on a watch that asks for no
 	// other.
 	Heartbeat time.Duration `name:"heartbeat" env:"WATCHROUTE_HEARTBEAT" default:"15s" placeholder:"DURATION" help:"The most time without a message on a watch that asks for no other. Default: ${default}."`
@@ -70,6 +70,9 @@ type Config struct {
 	// clients are told to come back.
 	DrainTime   time.Duration `name:"drain-time" env:"WATCHROUTE_DRAIN_TIME" default:"10s" placeholder:"DURATION" help:"The most time that shutting down takes. Default: ${default}."`
 	DrainSpread time.Duration `name:"drain-spread" env:"WATCHROUTE_DRAIN_SPREAD" default:"5s" placeholder:"DURATION" help:"When shutting down, ask clients to come back spread over this time. Default: ${default}."`
+
+	// DebugAddress is where net/http/pprof is served; empty: nowhere.
+	DebugAddress string `name:"debug-address" env:"WATCHROUTE_DEBUG_ADDRESS" placeholder:"HOST:PORT" help:"Address for profiles (net/http/pprof), on loopback only. Default: none."`
 
 	LogLevel  string `name:"log-level" env:"WATCHROUTE_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
 	LogFormat string `name:"log-format" env:"WATCHROUTE_LOG_FORMAT" default:"text" enum:"text,json" placeholder:"FORMAT" help:"text or json. Default: ${default}."`
@@ -117,7 +120,7 @@ func (c *Config) Validate() error {
 			bad(name, "%v is not more than 0", d)
 		}
 	}
-	for name, n := range map[string]Bytes{"retention-bytes": c.RetentionBytes, "ring-bytes": c.RingBytes,
+	for name, n := range map[string]Bytes{"retention-bytes": c.RetentionBytes, "memory-limit": c.MemoryLimit,
 		"max-value-bytes": c.MaxValueBytes, "max-request-bytes": c.MaxRequestBytes} {
 		if n <= 0 {
 			bad(name, "%v is not more than 0", n)
@@ -134,6 +137,14 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxRequestBytes < c.MaxValueBytes {
 		bad("max-request-bytes", "%v is less than max-value-bytes, %v", c.MaxRequestBytes, c.MaxValueBytes)
+	}
+	if c.DebugAddress != "" {
+		switch host, err := checkAddress(c.DebugAddress); {
+		case err != nil:
+			bad("debug-address", "%v", err)
+		case !loopback(host):
+			bad("debug-address", "other machines could reach %s, and profiles show what the node keeps in memory; listen on 127.0.0.1", c.DebugAddress)
+		}
 	}
 	if _, err := c.level(); err != nil {
 		bad("log-level", "%v", err)

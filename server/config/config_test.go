@@ -40,14 +40,14 @@ func run(t *testing.T, yaml string, environ []string, args ...string) (Config, e
 }
 
 func TestSources_FlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
-	yaml := "retention-age: 2h\nheartbeat: 20s\nring_bytes: 1MiB\none-port: true\ncontracts:\n  - a.binpb\n  - b.binpb\nauto_create: false\nmax-value-bytes: 2048\n"
-	c, err := run(t, yaml, []string{"WATCHROUTE_HEARTBEAT=30s", "WATCHROUTE_RING_BYTES=2MiB"}, "--ring-bytes", "3MiB")
+	yaml := "retention-age: 2h\nheartbeat: 20s\nmemory_limit: 1MiB\none-port: true\ncontracts:\n  - a.binpb\n  - b.binpb\nauto_create: false\nmax-value-bytes: 2048\n"
+	c, err := run(t, yaml, []string{"WATCHROUTE_HEARTBEAT=30s", "WATCHROUTE_MEMORY_LIMIT=2MiB"}, "--memory-limit", "3MiB")
 	if err != nil {
 		t.Fatal(err)
 	}
 	no := false
 	want := Default()
-	want.RetentionAge, want.Heartbeat, want.RingBytes = 2*time.Hour, 30*time.Second, 3<<20
+	want.RetentionAge, want.Heartbeat, want.MemoryLimit = 2*time.Hour, 30*time.Second, 3<<20
 	want.OnePort, want.AutoCreate, want.MaxValueBytes = true, &no, 2048
 	want.Contracts = []string{"a.binpb", "b.binpb"}
 	if !reflect.DeepEqual(c, want) {
@@ -80,9 +80,9 @@ func TestSources_RefuseWhatMeansNothing(t *testing.T) {
 	}{
 		"key":         {yaml: "http: :1\n# c\nretention_aeg: 2h\n", want: []string{"watchroute.yaml:3", `"retention_aeg"`, `"retention-age"`}},
 		"two keys":    {yaml: "htp: :1\ngrcp: :2\n", want: []string{"yaml:1", `"http"`, "yaml:2", `"grpc"`}},
-		"twice":       {yaml: "ring-bytes: 1MiB\nring_bytes: 2MiB\n", want: []string{"yaml:2", "line 1"}},
+		"twice":       {yaml: "memory-limit: 1MiB\nmemory_limit: 2MiB\n", want: []string{"yaml:2", "line 1"}},
 		"value":       {yaml: "\nretention-age: soon\n", want: []string{"watchroute.yaml:2", "retention-age", "soon"}},
-		"size":        {yaml: "ring-bytes: 5 miles\n", want: []string{"yaml:1", "ring-bytes", "5 miles"}},
+		"size":        {yaml: "memory-limit: 5 miles\n", want: []string{"yaml:1", "memory-limit", "5 miles"}},
 		"nested":      {yaml: "http:\n  port: 1\n", want: []string{"yaml:1", "http"}},
 		"list":        {yaml: "- http\n", want: []string{"yaml:1", "mapping"}},
 		"no yaml":     {yaml: "http: [\n", want: []string{"watchroute.yaml"}},

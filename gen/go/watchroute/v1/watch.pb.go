@@ -1418,7 +1418,13 @@ type SessionResponse struct {
 	//	*SessionResponse_Watch
 	//	*SessionResponse_Closed
 	//	*SessionResponse_Fence
-	Body          isSessionResponse_Body `protobuf_oneof:"body"`
+	Body isSessionResponse_Body `protobuf_oneof:"body"`
+	// Further watches of the session to which `watch` says the same: those that
+	// watch the same and have come as far.
+	AlsoWatchIds []string `protobuf:"bytes,5,rep,name=also_watch_ids,json=alsoWatchIds,proto3" json:"also_watch_ids,omitempty"`
+	// More responses, each as if it had come by itself, in order behind this one:
+	// what was to be sent at the same moment. They have no `more` of their own.
+	More          []*SessionResponse `protobuf:"bytes,6,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1490,6 +1496,20 @@ func (x *SessionResponse) GetFence() *Fence {
 		if x, ok := x.Body.(*SessionResponse_Fence); ok {
 			return x.Fence
 		}
+	}
+	return nil
+}
+
+func (x *SessionResponse) GetAlsoWatchIds() []string {
+	if x != nil {
+		return x.AlsoWatchIds
+	}
+	return nil
+}
+
+func (x *SessionResponse) GetMore() []*SessionResponse {
+	if x != nil {
+		return x.More
 	}
 	return nil
 }
@@ -1601,12 +1621,14 @@ const file_watchroute_v1_watch_proto_rawDesc = "" +
 	"\bfence_id\x18\x01 \x01(\tR\afenceId\";\n" +
 	"\x06Credit\x12\x19\n" +
 	"\bwatch_id\x18\x01 \x01(\tR\awatchId\x12\x16\n" +
-	"\x06events\x18\x02 \x01(\rR\x06events\"\xc6\x01\n" +
+	"\x06events\x18\x02 \x01(\rR\x06events\"\xa0\x02\n" +
 	"\x0fSessionResponse\x12\x19\n" +
 	"\bwatch_id\x18\x01 \x01(\tR\awatchId\x124\n" +
 	"\x05watch\x18\x02 \x01(\v2\x1c.watchroute.v1.WatchResponseH\x00R\x05watch\x12,\n" +
 	"\x06closed\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x06closed\x12,\n" +
-	"\x05fence\x18\x04 \x01(\v2\x14.watchroute.v1.FenceH\x00R\x05fenceB\x06\n" +
+	"\x05fence\x18\x04 \x01(\v2\x14.watchroute.v1.FenceH\x00R\x05fence\x12$\n" +
+	"\x0ealso_watch_ids\x18\x05 \x03(\tR\falsoWatchIds\x122\n" +
+	"\x04more\x18\x06 \x03(\v2\x1e.watchroute.v1.SessionResponseR\x04moreB\x06\n" +
 	"\x04body*B\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\n" +
@@ -1695,11 +1717,12 @@ var file_watchroute_v1_watch_proto_depIdxs = []int32{
 	6,  // 27: watchroute.v1.SessionResponse.watch:type_name -> watchroute.v1.WatchResponse
 	22, // 28: watchroute.v1.SessionResponse.closed:type_name -> google.rpc.Status
 	17, // 29: watchroute.v1.SessionResponse.fence:type_name -> watchroute.v1.Fence
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	19, // 30: watchroute.v1.SessionResponse.more:type_name -> watchroute.v1.SessionResponse
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_watchroute_v1_watch_proto_init() }

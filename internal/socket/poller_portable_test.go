@@ -1,0 +1,5 @@
+//go:build !linux || portable
+
+package socket
+
+const manyGoroutines = true
