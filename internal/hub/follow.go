@@ -81,7 +81,7 @@ func (w *Watch) moveTo(revision uint64) {
 func (v *view) between(after, until uint64) []*entry {
 	i, _ := slices.BinarySearchFunc(v.entries, after+1, byRevision)
 	j, _ := slices.BinarySearchFunc(v.entries, until+1, byRevision)
-	return v.entries[i:j]
+	return v.entries[i:max(i, j)]
 }
 
 // repeated says whether a name may come more than once among the entries after a

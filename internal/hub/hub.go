@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -281,12 +282,17 @@ func (h *Hub) Count() int {
 	return len(h.watches)
 }
 
-// Lag is how far watches are behind the log.
+// LagBounds are the upper bounds of the classes in Lag.Watches, in revisions; the last
+// class has none.
+var LagBounds = [...]uint64{0, 1, 10, 100, 1000, 10_000, 100_000}
+
+// Lag is how far the watches of a collection on one transport are behind the log.
 type Lag struct {
 	Collection, Transport string
-	Watches               int
-	// Most is how many revisions the slowest watch is behind.
-	Most uint64
+	// Watches is how many there are in each class.
+	Watches [len(LagBounds) + 1]uint64
+	// Most is how many revisions the slowest watch is behind, Sum all of them.
+	Most, Sum uint64
 }
 
 // Lags tells of all open watches, for metrics.
@@ -301,10 +307,13 @@ func (h *Hub) Lags() []Lag {
 			l = &Lag{Collection: k.collection, Transport: k.transport}
 			lags[k] = l
 		}
-		l.Watches++
+		behind := uint64(0)
 		if head, at := w.col.pumped.Load(), w.Cursor(); head > at {
-			l.Most = max(l.Most, head-at)
+			behind = head - at
 		}
+		class := sort.Search(len(LagBounds), func(i int) bool { return behind <= LagBounds[i] })
+		l.Watches[class]++
+		l.Most, l.Sum = max(l.Most, behind), l.Sum+behind
 	}
 	h.mu.RUnlock()
 	out := make([]Lag, 0, len(lags))

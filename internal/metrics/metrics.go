@@ -61,29 +61,55 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Collect adds what can only be asked for at the moment of scraping: the lag of
-// watches and the head of each collection.
+// watches, the head of each collection, and what is kept in memory.
 func (m *Metrics) Collect(h *hub.Hub, heads func() map[string]uint64) {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("watchroute_"+name, help, labels, nil)
+	}
 	m.registry.MustRegister(&asked{hub: h, heads: heads,
-		lag: prometheus.NewDesc("watchroute_watch_lag_revisions", "How many revisions the slowest open watch is behind its collection.",
-			[]string{"collection", "transport"}, nil),
-		head: prometheus.NewDesc("watchroute_head_revision", "The newest revision of the collection.", []string{"collection"}, nil),
+		lag:      desc("watch_lag_revisions", "How many revisions the slowest open watch is behind its collection.", "collection", "transport"),
+		lags:     desc("watch_lag", "How many revisions each open watch is behind its collection.", "collection", "transport"),
+		head:     desc("head_revision", "The newest revision of the collection.", "collection"),
+		memory:   desc("memory_bytes", "What is kept in memory for watches.", "what"),
+		trimmed:  desc("ring_trimmed_total", "Batches that left memory for the bound on it."),
+		segments: desc("snapshot_segments_total", "Parts of snapshots: made, shared with another watch, dropped for the bound on memory.", "what"),
 	})
 }
 
 type asked struct {
-	hub       *hub.Hub
-	heads     func() map[string]uint64
-	lag, head *prometheus.Desc
+	hub                                        *hub.Hub
+	heads                                      func() map[string]uint64
+	lag, lags, head, memory, trimmed, segments *prometheus.Desc
 }
 
-func (a *asked) Describe(ch chan<- *prometheus.Desc) { ch <- a.lag; ch <- a.head }
+func (a *asked) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{a.lag, a.lags, a.head, a.memory, a.trimmed, a.segments} {
+		ch <- d
+	}
+}
 
 func (a *asked) Collect(ch chan<- prometheus.Metric) {
 	for _, l := range a.hub.Lags() {
 		ch <- prometheus.MustNewConstMetric(a.lag, prometheus.GaugeValue, float64(l.Most), l.Collection, l.Transport)
+		buckets := map[float64]uint64{}
+		n := uint64(0)
+		for i, most := range hub.LagBounds {
+			n += l.Watches[i]
+			buckets[float64(most)] = n
+		}
+		n += l.Watches[len(hub.LagBounds)]
+		ch <- prometheus.MustNewConstHistogram(a.lags, n, float64(l.Sum), buckets, l.Collection, l.Transport)
 	}
 	for collection, head := range a.heads() {
 		ch <- prometheus.MustNewConstMetric(a.head, prometheus.GaugeValue, float64(head), collection)
+	}
+	ring, trimmed := a.hub.Memory()
+	s := a.hub.SnapshotStats()
+	ch <- prometheus.MustNewConstMetric(a.memory, prometheus.GaugeValue, float64(ring), "ring")
+	ch <- prometheus.MustNewConstMetric(a.memory, prometheus.GaugeValue, float64(s.Bytes), "snapshots")
+	ch <- prometheus.MustNewConstMetric(a.trimmed, prometheus.CounterValue, float64(trimmed))
+	for what, n := range map[string]uint64{"made": s.Made, "shared": s.Shared, "dropped": s.Dropped} {
+		ch <- prometheus.MustNewConstMetric(a.segments, prometheus.CounterValue, float64(n), what)
 	}
 }
 
