@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -59,7 +60,10 @@ type session struct {
 	marked []*member     // by the session itself: they may have more
 	spare  []*member     // for the next ones
 	woken  []*hub.Watch
+	passed int // how many the last turn took
 	frames []hub.Frame
+	// The frames are what other watches may be told too: events, all there are.
+	repeatable bool
 
 	// What goes out in one message: frames of watches first gather in said, for
 	// others to join them, then all is in message.
@@ -112,6 +116,9 @@ func (s *Service) RunSession(ctx context.Context, conn SessionConn, form Session
 	requests, ended := make(chan *watchroutev1.SessionRequest), make(chan error, 1)
 	go receive(ctx, conn, requests, ended)
 	draining := s.cfg.Hub.Draining()
+	rest := time.NewTimer(time.Hour)
+	defer rest.Stop()
+	signal := x.signal // nil while the session rests
 	for {
 		select {
 		case r := <-requests:
@@ -126,14 +133,22 @@ func (s *Service) RunSession(ctx context.Context, conn SessionConn, form Session
 				return nil
 			}
 			ended = nil // the client has said all, and goes on listening
-		case <-x.signal:
+		case <-signal:
+		case <-rest.C:
+			signal = x.signal
+			continue
 		case <-draining:
 			draining = nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		pass := hub.BeginPass()
 		if err := x.turn(); err != nil {
 			return err
+		}
+		if more := pass.Rest(x.passed); more > 0 {
+			signal = nil
+			rest.Reset(more)
 		}
 		if len(x.watches) == 0 && (draining == nil || ended == nil) {
 			return nil
@@ -336,9 +351,23 @@ func (x *session) turn() error {
 	}
 	x.spare = marked[:0]
 	x.woken = x.reader.Take(x.woken[:0])
+	x.passed = len(x.woken)
+	var first *member // the last one that was asked
+	var before uint64 // where it was
 	for _, w := range x.woken {
-		if err := x.advance(w.Owner().(*member)); err != nil {
+		m := w.Owner().(*member)
+		if first != nil && m.credit < 0 && x.watches[m.id] == m && w.Follow(first.watch, before) {
+			if err := x.repeat(m); err != nil {
+				return err
+			}
+			continue
+		}
+		before = w.Cursor()
+		if err := x.advance(m); err != nil {
 			return err
+		}
+		if first = m; m.credit >= 0 || !x.repeatable {
+			first = nil
 		}
 	}
 	clear(x.woken)
@@ -352,9 +381,12 @@ func (x *session) advance(m *member) error {
 	if x.watches[m.id] != m {
 		return nil // it has ended, or is not open yet
 	}
+	clear(x.frames)
 	frames, next := m.watch.Next(x.frames[:0], hub.Budget{Bytes: packBytes, Events: m.credit})
 	x.frames = frames
+	x.repeatable = next == nil && len(frames) > 0
 	for i := range frames {
+		x.repeatable = x.repeatable && frames[i].Kind == hub.Events
 		if m.credit >= 0 {
 			m.credit = max(0, m.credit-frames[i].Events)
 		}
@@ -362,8 +394,6 @@ func (x *session) advance(m *member) error {
 			return err
 		}
 	}
-	more := len(frames) > 0
-	clear(frames)
 	switch {
 	case errors.Is(next, hub.ErrDrained):
 		x.remove(m, next)
@@ -373,7 +403,24 @@ func (x *session) advance(m *member) error {
 			return x.ctx.Err()
 		}
 		return x.closed(m, next)
-	case more:
+	case m.watch.More():
+		x.mark(m)
+	}
+	return nil
+}
+
+// repeat says to a watch what the last one that was asked has said.
+func (x *session) repeat(m *member) error {
+	events, bytes := 0, 0
+	for i := range x.frames {
+		events += x.frames[i].Events
+		bytes += len(x.frames[i].Bytes)
+		if err := x.say(m, x.frames[i].Bytes); err != nil {
+			return err
+		}
+	}
+	m.watch.Meter().Sent(events, bytes)
+	if m.watch.More() {
 		x.mark(m)
 	}
 	return nil

@@ -57,7 +57,7 @@ func Forward(ctx context.Context, w *hub.Watch, send func([]hub.Frame) error) (e
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if len(frames) == 0 {
+		if !w.More() {
 			if err := w.Wait(ctx); err != nil {
 				return err
 			}

@@ -35,13 +35,13 @@ type collection struct {
 	waiters map[*waiter]struct{} // for pumped
 
 	mu     sync.Mutex // before ringMu and view.mu; held while one batch is pumped
-	views  map[string]*view
+	views  map[viewKey]*view
 	byID   map[string][]*view                     // views with ids
 	byTerm map[schema.Path]map[schema.Key][]*view // those whose filter has a term
 	whole  []*view                                // the others
 	asked  uint64                                 // counts batches
 	found  []*view                                // by concerned
-	meters map[string]Meter                       // by transport
+	routes []*route                               // few: by codec and transport
 }
 
 // slot is one batch in the ring.
@@ -68,8 +68,8 @@ type waiter struct {
 
 func newCollection(h *Hub, name string, head uint64) *collection {
 	c := &collection{name: name, schema: h.cfg.Schemas.Schema(name), hub: h, head: head, start: head,
-		signal: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, views: map[string]*view{}, byID: map[string][]*view{},
-		byTerm: map[schema.Path]map[schema.Key][]*view{}, meters: map[string]Meter{}}
+		signal: make(chan struct{}, 1), waiters: map[*waiter]struct{}{}, views: map[viewKey]*view{}, byID: map[string][]*view{},
+		byTerm: map[schema.Path]map[schema.Key][]*view{}}
 	c.pumped.Store(head)
 	return c
 }
@@ -278,7 +278,8 @@ func (c *collection) join(w *Watch, s selection, from uint64) {
 	defer c.mu.Unlock()
 	v := c.views[key]
 	if v == nil {
-		v = &view{selection: s, key: key, scope: scope, col: c, base: c.pumped.Load()}
+		v = &view{selection: s, key: key, scope: scope, col: c}
+		v.base.Store(c.pumped.Load())
 		c.views[key] = v
 		c.index(v)
 	}
@@ -329,16 +330,18 @@ func (c *collection) leave(w *Watch) {
 	v.drop()
 }
 
-// meter gives the meter of a transport.
-func (c *collection) meter(transport string) Meter {
+// route gives what the watches over a transport share.
+func (c *collection) route(codec Codec, transport string) *route {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := c.meters[transport]
-	if m == nil {
-		m = c.hub.cfg.Observer.Meter(c.name, transport)
-		c.meters[transport] = m
+	for _, r := range c.routes {
+		if r.transport == transport && r.codec.Name() == codec.Name() {
+			return r
+		}
 	}
-	return m
+	r := &route{codec, transport, c.hub.cfg.Observer.Meter(c.name, transport)}
+	c.routes = append(c.routes, r)
+	return r
 }
 
 // notifyAt calls wake once pumped has reached a revision, at once if it has,

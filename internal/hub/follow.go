@@ -9,14 +9,14 @@ import (
 // follow hands out what the view has after the cursor; where the view does not
 // reach down to the cursor, what the log has. When it adds nothing the watch is
 // caught up.
-func (w *Watch) follow(dst []Frame, b Budget) ([]Frame, error) {
+func (w *Watch) follow(dst []Frame, b Budget, now time.Time) ([]Frame, error) {
 	for had := len(dst); ; {
-		if w.reading == nil && !w.remembered() {
+		if w.reading == nil {
+			if dst, ok := w.live(dst, b, now); ok {
+				return dst, nil
+			}
 			w.reading = &reading{from: w.cursor.Load(), at: w.col.pumped.Load()}
 			w.reading.pos.Revision = w.reading.from
-		}
-		if w.reading == nil {
-			return w.live(dst, b), nil
 		}
 		var err error
 		if dst, err = w.catchUp(dst, b); err != nil || w.reading != nil {
@@ -29,29 +29,25 @@ func (w *Watch) follow(dst []Frame, b Budget) ([]Frame, error) {
 }
 
 // remembered says whether the view has all that comes after the cursor.
-func (w *Watch) remembered() bool {
-	w.view.mu.Lock()
-	defer w.view.mu.Unlock()
-	return w.cursor.Load() >= w.view.base
-}
+func (w *Watch) remembered() bool { return w.cursor.Load() >= w.view.base.Load() }
 
-// live hands out the view's entries after the cursor.
-func (w *Watch) live(dst []Frame, b Budget) []Frame {
+// live hands out the view's entries after the cursor, unless the view does not reach
+// down to it.
+func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) {
 	v, cursor, head := w.view, w.cursor.Load(), w.col.pumped.Load()
 	if cursor >= head {
-		return dst
+		return dst, w.remembered()
 	}
 	v.mu.Lock()
-	if cursor < v.base { // trimmed since remembered; next time
+	if !w.remembered() {
 		v.mu.Unlock()
-		w.wake()
-		return dst
+		return dst, false
 	}
 	pending := v.between(cursor, head)
 	if len(pending) == 0 {
 		v.mu.Unlock()
 		w.moveTo(head)
-		return dst
+		return dst, true
 	}
 	last := pending[len(pending)-1]
 	var at uint64
@@ -67,8 +63,8 @@ func (w *Watch) live(dst []Frame, b Budget) []Frame {
 		at = head
 	}
 	w.moveTo(at)
-	w.meter.Delivered(time.Since(last.time))
-	return dst
+	w.meter.Delivered(now.Sub(last.time))
+	return dst, true
 }
 
 // moveTo: everything up to a revision was handed out.
@@ -101,8 +97,9 @@ func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint
 	entries = affordable(entries, b)
 	to := entries[len(entries)-1].revision
 	var kept *fold
-	for i := range v.folds {
-		if f := &v.folds[i]; f.codec == codec.Name() {
+	all := v.encodedLocked()
+	for i := range all.folds {
+		if f := &all.folds[i]; f.codec == codec.Name() {
 			if f.from == after && f.to == to {
 				return append(dst, f.frames...), to
 			}
@@ -110,8 +107,8 @@ func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint
 		}
 	}
 	if kept == nil {
-		v.folds = append(v.folds, fold{codec: codec.Name()})
-		kept = &v.folds[len(v.folds)-1]
+		all.folds = append(all.folds, fold{codec: codec.Name()})
+		kept = &all.folds[len(all.folds)-1]
 	}
 	before := kept.size
 	kept.from, kept.to, kept.frames, kept.size = after, to, nil, 0

@@ -63,6 +63,7 @@ type Meter interface {
 type Hub struct {
 	cfg         Config
 	epoch       uint64
+	began       time.Time
 	unsubscribe func()
 	closeOnce   sync.Once
 
@@ -75,7 +76,7 @@ type Hub struct {
 	snapshots snapshots
 	slots     chan struct{} // see catchUpSlot
 	shards    []*shard      // of watches that the hub serves
-	rousers   []*shard      // of watches with goroutines of their own
+	rouser    *shard        // of watches with goroutines of their own
 	next      atomic.Uint32 // shard
 	bytes     atomic.Int64  // of all collections
 
@@ -110,15 +111,15 @@ func New(cfg Config) (*Hub, error) {
 		cfg.RevisionWait = 2 * time.Second
 	}
 	processors := runtime.GOMAXPROCS(0)
-	h := &Hub{cfg: cfg, epoch: cfg.Log.Epoch(), stopped: make(chan struct{}), drained: make(chan struct{}), collections: map[string]*collection{},
+	h := &Hub{cfg: cfg, epoch: cfg.Log.Epoch(), began: time.Now(), stopped: make(chan struct{}), drained: make(chan struct{}), collections: map[string]*collection{},
 		watches: map[*Watch]struct{}{}, clock: clock.New(), slots: make(chan struct{}, max(1, processors/2))}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.snapshots.limit = int(cfg.MemoryBytes / 4)
-	for range processors {
-		h.shards = append(h.shards, newShard(h))
-		h.rousers = append(h.rousers, newShard(h))
+	for range max(1, processors/2) {
+		h.shards = append(h.shards, newShard(h, false))
 	}
-	for _, s := range slices.Concat(h.shards, h.rousers) {
+	h.rouser = newShard(h, true)
+	for _, s := range append(slices.Clip(h.shards), h.rouser) {
 		h.loops.Go(s.run)
 	}
 	h.unsubscribe = cfg.Log.Subscribe(h.publish)
@@ -357,11 +358,10 @@ func (h *Hub) served() (watches []*Watch) {
 
 // shard gives the shard for a watch.
 func (h *Hub) shard(served bool) *shard {
-	of := h.rousers
-	if served {
-		of = h.shards
+	if !served {
+		return h.rouser
 	}
-	return of[int(h.next.Add(1))%len(of)]
+	return h.shards[int(h.next.Add(1))%len(h.shards)]
 }
 
 // Unmetered is a Meter that counts nothing.

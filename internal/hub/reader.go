@@ -86,7 +86,7 @@ func (r *Reader) tell() {
 func (g *group) add(w *Watch) {
 	g.reader.mu.Lock()
 	defer g.reader.mu.Unlock()
-	w.group, w.place = g, len(g.watches)
+	w.group, w.place = g, int32(len(g.watches))
 	g.watches = append(g.watches, w)
 }
 

@@ -40,9 +40,16 @@ func (s *selection) in(v *schema.Value) bool {
 	return v != nil && s.scope.Visible(v) && (s.filter == nil || s.filter.Matches(v))
 }
 
-// key tells selections apart. What delta does not change, the token's scope, is
-// the first part of it.
-func (s *selection) key() (key string, scope uint64) {
+// viewKey tells selections apart: two that differ have different sums, as far as
+// SHA-256 cut to half of it does.
+type viewKey struct {
+	sum   [16]byte
+	delta bool
+}
+
+// key gives the selection's key, and the scope of its tokens, which delta does not
+// change.
+func (s *selection) key() (key viewKey, scope uint64) {
 	var b []byte
 	field := func(text string) {
 		b = strconv.AppendInt(b, int64(len(text)), 10)
@@ -58,7 +65,7 @@ func (s *selection) key() (key string, scope uint64) {
 	}
 	b = strconv.AppendBool(b, s.every)
 	sum := sha256.Sum256(b)
-	return string(strconv.AppendBool(b, s.delta)), binary.BigEndian.Uint64(sum[:])
+	return viewKey{[16]byte(sum[:16]), s.delta}, binary.BigEndian.Uint64(sum[:])
 }
 
 func (s *selection) filterText() string {

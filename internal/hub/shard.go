@@ -19,14 +19,6 @@ type Outlet interface {
 	Over(w *Watch, err error)
 }
 
-const (
-	// maxPause bounds pacing: what happens after a long pass waits no longer.
-	maxPause = 20 * time.Millisecond
-	// A pass over fewer watches, or one that took less time, is followed at once.
-	pacedWatches = 16
-	pacedTime    = 100 * time.Microsecond
-)
-
 // served is what an outlet is given at a time: what it cannot send, it keeps.
 var served = Budget{Bytes: 64 << 10, Events: -1}
 
@@ -43,17 +35,15 @@ const (
 // take what was sent or because the log has to be read, goes on in a goroutine of its
 // own until it has caught up.
 //
-// Passes are paced: after one that took some time the next one begins as much later.
-// Under load that leaves a client's updates to gather in the log, where one write
-// takes many of them, instead of in its socket, one by one. After quiet a pass begins
-// at once.
+// Passes are paced, see Pass.
 //
 // Watches whose transport has goroutines of its own (gRPC) are only woken by a pass,
-// which then lasts until they wait again, or maxPause, since that is the work that it
-// causes.
+// and what that causes goes on when they wait again: gRPC writes from other goroutines.
+// So there the rest is as long as the process has computed since the pass began.
 type shard struct {
 	*Reader
 	hub    *Hub
+	rouses bool // instead of serving
 	signal chan struct{}
 	// pass is the number of the present pass and, in the lower half, how many of the
 	// watches that it has woken do not wait again yet; idle tells that they all do.
@@ -61,8 +51,8 @@ type shard struct {
 	idle chan struct{}
 }
 
-func newShard(h *Hub) *shard {
-	s := &shard{hub: h, signal: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
+func newShard(h *Hub, rouses bool) *shard {
+	s := &shard{hub: h, rouses: rouses, signal: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 	s.Reader = NewReader(func() {
 		select {
 		case s.signal <- struct{}{}:
@@ -84,7 +74,10 @@ func (s *shard) run() {
 		case <-s.hub.stopped:
 			return
 		}
-		began := time.Now()
+		pass := BeginPass()
+		if s.rouses {
+			pass.computed = cpuTime()
+		}
 		if number++; number < firstPass {
 			number = firstPass
 		}
@@ -98,10 +91,12 @@ func (s *shard) run() {
 			}
 		}
 		s.await(timer)
-		many := len(watches) >= pacedWatches
+		n := len(watches)
 		clear(watches)
-		if took := time.Since(began); many && took >= pacedTime {
-			s.rest(timer, min(took, maxPause))
+		for more := pass.Rest(n); more > 0; more = pass.Rest(n) {
+			if s.rest(timer, more); pass.computed == 0 {
+				break
+			}
 		}
 		if cap(watches) > 1024 && len(watches) < cap(watches)/8 {
 			watches = nil

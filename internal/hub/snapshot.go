@@ -70,27 +70,28 @@ func (w *Watch) snapshotFor(head uint64) (s *snapshot, at uint64) {
 	v, all := w.view, &w.hub.snapshots
 	v.mu.Lock() // snapshots.mu is after it
 	defer v.mu.Unlock()
-	pumped := w.col.pumped.Load()
-	for i, s := range v.snapshots {
+	pumped, base := w.col.pumped.Load(), v.base.Load()
+	shared := v.encodedLocked()
+	for i, s := range shared.snapshots {
 		if s.codec.Name() != w.codec.Name() {
 			continue
 		}
-		unchanged := s.at >= head || pumped >= head && s.at >= v.base && (len(v.entries) == 0 || v.entries[len(v.entries)-1].revision <= s.at)
+		unchanged := s.at >= head || pumped >= head && s.at >= base && (len(v.entries) == 0 || v.entries[len(v.entries)-1].revision <= s.at)
 		gone, made := all.look(s)
 		switch {
 		case gone:
 		case unchanged:
 			return s, max(s.at, head)
-		case s.at >= v.base && s.at >= w.minRevision && made >= snapshotLarge && time.Since(s.begun) < snapshotYoung:
+		case s.at >= base && s.at >= w.minRevision && made >= snapshotLarge && time.Since(s.begun) < snapshotYoung:
 			return s, s.at
 		}
 		all.drop(s)
 		s = &snapshot{view: v, codec: w.codec, at: head, begun: time.Now()}
-		v.snapshots[i] = s
+		shared.snapshots[i] = s
 		return s, head
 	}
 	s = &snapshot{view: v, codec: w.codec, at: head, begun: time.Now()}
-	v.snapshots = append(v.snapshots, s)
+	shared.snapshots = append(shared.snapshots, s)
 	return s, head
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -15,7 +16,7 @@ import (
 // lately had.
 type view struct {
 	selection
-	key   string
+	key   viewKey
 	scope uint64 // of its tokens
 	col   *collection
 
@@ -26,11 +27,24 @@ type view struct {
 	mu sync.Mutex // after col.mu, before snapshots.mu
 	// base: entries has every event of the view after this revision, up to
 	// col.pumped.
-	base      uint64
-	entries   []*entry // by revision
-	tapes     []*tape  // one for each codec that was asked for
-	folds     []fold   // one for each codec: the last one that was asked for
+	base    atomic.Uint64 // written with mu held
+	entries []*entry      // by revision
+	encoded *encoded      // nil: nothing was asked for yet
+}
+
+// encoded is what of a view is encoded, one of each for each codec that was asked for.
+type encoded struct {
+	tapes     []*tape
+	folds     []fold // the last one
 	snapshots []*snapshot
+}
+
+// encodedLocked gives it to who wants to add to it.
+func (v *view) encodedLocked() *encoded {
+	if v.encoded == nil {
+		v.encoded = &encoded{}
+	}
+	return v.encoded
 }
 
 // fold is what all entries from one revision to another one amount to, encoded: many
@@ -121,13 +135,14 @@ func (s *selection) events(steps []step) []Event {
 
 // tapeLocked gives the tape of a codec.
 func (v *view) tapeLocked(codec Codec) *tape {
-	for _, t := range v.tapes {
+	all := v.encodedLocked()
+	for _, t := range all.tapes {
 		if t.codec.Name() == codec.Name() {
 			return t
 		}
 	}
 	t := &tape{codec: codec}
-	v.tapes = append(v.tapes, t)
+	all.tapes = append(all.tapes, t)
 	return t
 }
 
@@ -170,7 +185,7 @@ func (v *view) entryOf(sl *slot) *entry {
 func (v *view) lacks(revision uint64) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return revision < v.base
+	return revision < v.base.Load()
 }
 
 // backfill makes the view reach down to a revision, with the slots after it, by
@@ -178,12 +193,13 @@ func (v *view) lacks(revision uint64) bool {
 func (v *view) backfill(from uint64, slots []*slot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if from >= v.base {
+	base := v.base.Load()
+	if from >= base {
 		return
 	}
 	var older []*entry
 	for _, sl := range slots {
-		if sl.revision <= from || sl.revision > v.base {
+		if sl.revision <= from || sl.revision > base {
 			continue
 		}
 		if e := v.entryOf(sl); e != nil {
@@ -192,7 +208,8 @@ func (v *view) backfill(from uint64, slots []*slot) {
 			v.col.grow(int64(e.size))
 		}
 	}
-	v.entries, v.base = append(older, v.entries...), from
+	v.entries = append(older, v.entries...)
+	v.base.Store(from)
 }
 
 // forget drops the entries up to a revision: their slot leaves the ring.
@@ -207,10 +224,13 @@ func (v *view) forget(revision uint64) {
 	if n == 0 {
 		return
 	}
-	v.base = max(v.base, v.entries[n-1].revision)
+	base := max(v.base.Load(), v.entries[n-1].revision)
+	v.base.Store(base)
 	v.entries = slices.Delete(v.entries, 0, n)
-	for _, t := range v.tapes {
-		freed += t.forget(v.base)
+	if v.encoded != nil {
+		for _, t := range v.encoded.tapes {
+			freed += t.forget(base)
+		}
 	}
 	v.col.grow(-int64(freed))
 }
@@ -223,14 +243,15 @@ func (v *view) drop() {
 	for _, e := range v.entries {
 		freed += e.size
 	}
-	for _, t := range v.tapes {
-		freed += t.size()
-	}
-	for i := range v.folds {
-		freed += v.folds[i].size
+	if v.encoded != nil {
+		for _, t := range v.encoded.tapes {
+			freed += t.size()
+		}
+		for i := range v.encoded.folds {
+			freed += v.encoded.folds[i].size
+		}
+		v.col.hub.snapshots.drop(v.encoded.snapshots...)
 	}
 	v.col.grow(-int64(freed))
-	v.entries, v.tapes, v.folds = nil, nil, nil
-	v.col.hub.snapshots.drop(v.snapshots...)
-	v.snapshots = nil
+	v.entries, v.encoded = nil, nil
 }

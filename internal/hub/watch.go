@@ -46,22 +46,31 @@ var Unlimited = Budget{Events: -1}
 // the client will come back.
 var ErrDrained = errors.New("hub: drained")
 
+// moment is a time since the hub began.
+type moment time.Duration
+
+// route is what the watches of a collection in one codec over one transport have in
+// common.
+type route struct {
+	codec     Codec
+	transport string
+	meter     Meter
+}
+
 // Watch is a cursor. It belongs to one goroutine, but for End, Cursor and what its
 // Reader is told.
 type Watch struct {
-	hub       *Hub
-	col       *collection
-	view      *view
-	codec     Codec
-	meter     Meter
-	transport string
-	owner     any
+	*route
+	hub   *Hub
+	col   *collection
+	view  *view
+	owner any
 
 	reader *Reader
-	group  *group // with place guarded by reader.mu
-	place  int
-	taken  uint32 // guarded by reader.mu
-	woken  bool   // in reader.single; guarded by reader.mu
+	group  *group
+	place  int32  // in group; this and what follows is guarded by reader.mu
+	taken  uint32 // by Take
+	woken  bool   // in reader.single
 
 	// Without a Reader of its own: the shard, and what it wakes.
 	shard  *shard
@@ -77,7 +86,7 @@ type Watch struct {
 	closed bool
 
 	alarm                  clock.Alarm
-	rings                  time.Time // when the alarm is set to
+	rings                  moment // when the alarm is set to
 	heartbeat, minInterval time.Duration
 	minRevision            uint64
 	failExpired            bool
@@ -85,9 +94,9 @@ type Watch struct {
 	begun bool                      // `started` was handed out
 	reset watchroutev1.Reset_Reason // to be said before the snapshot
 	mode  watchroutev1.Started_Mode
-	sent  time.Time // of the last frame
-	due   time.Time // no events before, for min_interval
-	burst bool      // in the middle of what was due
+	sent  moment // of the last frame
+	due   moment // no events before, for min_interval
+	burst bool   // in the middle of what was due
 
 	// cursor: everything at or below it was handed out. In a snapshot it is 0.
 	cursor atomic.Uint64
@@ -105,8 +114,7 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{hub: h, codec: req.Codec, transport: req.Transport, owner: req.Owner, reader: req.Reader, served: req.Served,
-		minRevision: req.Watch.GetMinRevision()}
+	w := &Watch{hub: h, owner: req.Owner, reader: req.Reader, served: req.Served, minRevision: req.Watch.GetMinRevision()}
 	if err := w.pace(req.Watch); err != nil {
 		return nil, err
 	}
@@ -116,10 +124,10 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 	if w.col, err = h.collection(s.collection); err != nil {
 		return nil, err
 	}
+	w.route = w.col.route(req.Codec, req.Transport)
 	if err := w.begin(&s, req.Watch); err != nil {
 		return nil, err
 	}
-	w.meter = w.col.meter(w.transport)
 	if w.reader == nil {
 		w.shard = h.shard(w.served)
 		w.reader = w.shard.Reader
@@ -276,11 +284,11 @@ func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
 	if b.Bytes == 0 {
 		b.Bytes = 256 << 10
 	}
-	had := len(dst)
-	dst, err := w.next(dst, b)
+	had, clock := len(dst), time.Now()
+	now := moment(clock.Sub(w.hub.began))
+	dst, err := w.next(dst, b, clock, now)
 	w.err = err
-	now := time.Now()
-	if len(dst) == had && err == nil && !now.Before(w.sent.Add(w.heartbeat)) {
+	if len(dst) == had && err == nil && now >= w.sent+moment(w.heartbeat) {
 		dst = append(dst, w.frame(Message{Kind: Bookmark}))
 	}
 	if len(dst) > had {
@@ -298,22 +306,45 @@ func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
 	return dst, err
 }
 
+// More says whether Next, asked at once, may have more: it need not be asked again
+// before the next wake-up, otherwise.
+func (w *Watch) More() bool {
+	return w.err == nil && (!w.begun || w.snapshot || w.reading != nil || w.cursor.Load() < w.col.pumped.Load())
+}
+
+// Follow lets a watch that is where another one was before its last Next, which had
+// all events that the budget allows, move on to where that is now, as if it had been
+// handed the same frames: they are what its own Next would give. It says whether that
+// is so. Frames and meters are the caller's business.
+func (w *Watch) Follow(first *Watch, before uint64) bool {
+	if w.view != first.view || w.route != first.route || w.cursor.Load() != before || !w.begun || w.snapshot || w.reading != nil ||
+		w.err != nil || w.reset != 0 || w.minInterval > 0 || w.drain.Load() || w.ended.Load() != nil || first.reading != nil {
+		return false
+	}
+	w.moveTo(first.cursor.Load())
+	w.sent, w.stands = first.sent, first.stands
+	return true
+}
+
+// Meter counts for all watches of the collection on this transport.
+func (w *Watch) Meter() Meter { return w.meter }
+
 // setAlarm lets Next be called at the latest when there is something to be sent for
 // the time that has passed. An alarm that is set to an earlier time is left: when it
 // rings there is nothing to send, and it is set again.
-func (w *Watch) setAlarm(now time.Time) {
-	at := w.sent.Add(w.heartbeat)
-	if w.due.After(now) && w.due.Before(at) {
-		at = w.due
+func (w *Watch) setAlarm(now moment) {
+	at := w.sent + moment(w.heartbeat)
+	if w.due > now {
+		at = min(at, w.due)
 	}
-	if w.rings.After(now) && !w.rings.After(at) {
+	if w.rings > now && w.rings <= at {
 		return
 	}
 	w.rings = at
-	w.hub.clock.Set(&w.alarm, w, at)
+	w.hub.clock.Set(&w.alarm, w, w.hub.began.Add(time.Duration(at)))
 }
 
-func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
+func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Frame, error) {
 	if err := w.ended.Load(); err != nil {
 		return dst, err
 	}
@@ -328,7 +359,7 @@ func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
 		dst = append(dst, w.frame(Message{Kind: Reset, Reason: w.reset}))
 		w.reset = 0
 	}
-	if b.Events == 0 || !w.burst && time.Now().Before(w.due) {
+	if b.Events == 0 || !w.burst && now < w.due {
 		return dst, nil
 	}
 	var err error
@@ -336,17 +367,17 @@ func (w *Watch) next(dst []Frame, b Budget) ([]Frame, error) {
 	if w.snapshot {
 		dst, err = w.readSnapshot(dst, b)
 	} else {
-		dst, err = w.follow(dst, b)
+		dst, err = w.follow(dst, b, clock)
 		if w.minInterval > 0 && (w.burst || len(dst) > had) {
 			// The interval begins when all that was due is handed out.
 			if w.burst = w.reading != nil || w.cursor.Load() < w.col.pumped.Load(); !w.burst {
-				w.due = time.Now().Add(w.minInterval)
+				w.due = now + moment(w.minInterval)
 			}
 		}
 	}
 	if resource.HasReason(err, resource.Compacted) {
 		if err = w.expire(watchroutev1.Reset_COMPACTED); err == nil {
-			return w.next(dst, b)
+			return w.next(dst, b, clock, now)
 		}
 	}
 	return dst, err
