@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -95,7 +96,8 @@ type line struct {
 	mu    sync.Mutex   // held for moments; nothing is locked below it
 	conn  *socket.Conn // set once
 	watch *hub.Watch   // nil: not open yet
-	gone  *resource.Error
+	gone  *resource.Error // the client has left
+	ends  *resource.Error // what else ends the watch, before it was open
 	busy  bool   // a rest is being written, or will be
 	rest  []byte // what was begun and must come before everything else
 	side  []byte // to be written before the next message
@@ -174,10 +176,10 @@ func hijackable(w http.ResponseWriter, r *http.Request) bool {
 func (g *Gateway) deliver(l *line, w *hub.Watch) {
 	l.mu.Lock()
 	l.watch = w
-	gone := l.gone
+	why := cmp.Or(l.gone, l.ends)
 	l.mu.Unlock()
-	if gone != nil {
-		w.End(gone)
+	if why != nil {
+		w.End(why)
 	}
 	g.service.Deliver(w, l)
 }
@@ -188,6 +190,9 @@ func (l *line) TrySend(frames []hub.Frame) (full bool, err error) {
 	defer l.lines.pens.Put(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.gone != nil { // and was told the last thing, maybe
+		return false, &lostError{l.gone}
+	}
 	p.bufs = p.bufs[:0]
 	if len(l.side) > 0 {
 		p.bufs = append(p.bufs, l.side)
@@ -285,6 +290,28 @@ func (l *line) forget() {
 func (l *line) say(b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.sayLocked(b)
+}
+
+// sayLast is say, for the answer to a client that leaves: nothing follows it.
+func (l *line) sayLast(b []byte) {
+	l.mu.Lock()
+	l.sayLocked(b)
+	l.goneLocked(resource.Errorf(resource.Cancelled, "the client left"))
+	w := l.watch
+	l.mu.Unlock()
+	if w != nil {
+		w.End(l.gone)
+	}
+}
+
+func (l *line) goneLocked(why *resource.Error) {
+	if l.gone == nil {
+		l.gone = why
+	}
+}
+
+func (l *line) sayLocked(b []byte) {
 	if l.gone != nil {
 		return
 	}
@@ -309,9 +336,12 @@ func (l *line) Received(data []byte) { l.talk.received(l, data) }
 
 // Left implements socket.Handler.
 func (l *line) Left(err error) {
-	l.end(resource.Errorf(resource.Cancelled, "the client left").Because(err))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.goneLocked(resource.Errorf(resource.Cancelled, "the client left").Because(err))
+	if l.watch != nil {
+		l.watch.End(l.gone)
+	}
 	if l.conn != nil {
 		_ = l.conn.Close() // also under who writes to it
 	}
@@ -321,13 +351,11 @@ func (l *line) Left(err error) {
 	}
 }
 
-// end ends the watch, now or when it opens. Whoever has left is told nothing.
+// end ends the watch, now or when it opens, and the client is told why.
 func (l *line) end(why *resource.Error) {
 	l.mu.Lock()
 	w := l.watch
-	if l.gone == nil && why.Reason == resource.Cancelled {
-		l.gone = why
-	}
+	l.ends = why
 	l.mu.Unlock()
 	if w != nil {
 		w.End(why)

@@ -83,13 +83,8 @@ func (t *socketTalk) received(l *line, data []byte) {
 		return nil
 	})
 	if bad := new(socket.FrameError); errors.As(err, &bad) {
-		l.say(closeFrame(bad.Code, bad.Reason))
-		err = errLeft
-	}
-	switch {
-	case errors.Is(err, errLeft):
-		l.end(resource.Errorf(resource.Cancelled, "the client left"))
-	case err != nil:
+		l.sayLast(closeFrame(bad.Code, bad.Reason))
+	} else if err != nil && !errors.Is(err, errLeft) {
 		l.end(resource.AsError(err))
 	}
 }
@@ -101,9 +96,9 @@ func (t *socketTalk) closed(l *line, payload []byte) error {
 	case err != nil:
 		return err
 	case len(payload) == 0:
-		l.say(socket.AppendFrame(nil, socket.OpClose, nil))
+		l.sayLast(socket.AppendFrame(nil, socket.OpClose, nil))
 	default:
-		l.say(closeFrame(code, ""))
+		l.sayLast(closeFrame(code, ""))
 	}
 	return errLeft
 }
