@@ -4,8 +4,7 @@
 // URL; sessions on WebSocket, gRPC-Web, CORS and the health pages.
 //
 // Every request ends in the same server.Service that gRPC calls, so that it means
-// the same on every transport. The gateway knows no engine and keeps no state: a
-// Gateway holds nothing that needs closing.
+// the same on every transport. The gateway knows no engine.
 //
 // # Which transport a watch URL speaks
 //
@@ -15,12 +14,16 @@
 //
 // # Order, blocking and lifetime
 //
-// One goroutine serves a watch: it hands the hub's frames on, all that one wake-up
-// brings in one write, and never queues. A client that leaves ends the request's
-// context and with it the watch. A client that does not read holds up its own
-// goroutine until Config.WriteTimeout, then it is dropped with SLOW_READER.
-// ServeHTTP returns when the request is over, a WebSocket's too; ending the
+// A watch on plaintext HTTP/1.1, as a stream or as a WebSocket, leaves net/http: its
+// connection becomes a line, which the hub's shards write to, all that one wake-up
+// brings in one system call, and ServeHTTP returns. Every other watch (TLS, HTTP/2,
+// long-polling, gRPC-Web) and every session has a goroutine, which hands the hub's
+// frames on; there ServeHTTP returns when the request is over, and ending the
 // request's context (http.Server.BaseContext) ends all of them at once.
+//
+// Nothing queues. A client that leaves ends its watch at once. A client that does not
+// read holds up nobody else, and is dropped after Config.WriteTimeout, with
+// SLOW_READER. Shutdown waits for the lines, Close cuts them.
 //
 // # Errors
 //
@@ -36,5 +39,5 @@
 // status, and every other error is told on the open connection, as `closed` and by
 // the close code.
 //
-// To test against it, put a Gateway into an httptest.Server.
+// To test against it, put a Gateway into an httptest.Server, and close it after that.
 package gateway

@@ -55,8 +55,15 @@ func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) 
 		dst, at = v.foldLocked(dst, w.codec, pending, cursor, b)
 	} else {
 		t := v.tapeLocked(w.codec)
-		v.col.grow(int64(t.extend(v, cursor, head)))
-		dst, at = t.read(dst, cursor, b)
+		before := t.size
+		if t.reach(v, cursor, head, b.Bytes) {
+			dst, at = t.read(dst, cursor, b)
+		} else {
+			alone := tape{codec: w.codec, after: cursor, until: cursor}
+			alone.encode(v, pending, b.Bytes)
+			dst, at = alone.read(dst, cursor, b)
+		}
+		v.col.grow(int64(t.size - before))
 	}
 	v.mu.Unlock()
 	if at == last.revision {
@@ -94,14 +101,13 @@ func repeated(entries []*entry, after uint64) bool {
 // foldLocked hands out what the entries amount to, as far as the budget goes, and
 // says at which revision that is.
 func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint64, b Budget) ([]Frame, uint64) {
-	entries = affordable(entries, b)
-	to := entries[len(entries)-1].revision
+	until := entries[len(entries)-1].revision
 	var kept *fold
 	all := v.encodedLocked()
 	for i := range all.folds {
 		if f := &all.folds[i]; f.codec == codec.Name() {
-			if f.from == after && f.to == to {
-				return append(dst, f.frames...), to
+			if f.from == after && f.until == until && f.budget == b {
+				return append(dst, f.frames...), f.to
 			}
 			kept = f
 		}
@@ -111,8 +117,9 @@ func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint
 		kept = &all.folds[len(all.folds)-1]
 	}
 	before := kept.size
-	kept.from, kept.to, kept.frames, kept.size = after, to, nil, 0
-	if steps := amount(&v.selection, entries); len(steps) > 0 {
+	*kept = fold{codec: codec.Name(), from: after, until: until, budget: b}
+	steps, to := amount(&v.selection, entries, b)
+	if kept.to = to; len(steps) > 0 {
 		kept.frames = encode(codec, nil, v.events(steps), to, v.token(to))
 		for i := range kept.frames {
 			kept.size += cap(kept.frames[i].Bytes)
@@ -122,40 +129,40 @@ func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint
 	return append(dst, kept.frames...), to
 }
 
-// affordable gives as many of the entries as the budget allows, at least one.
-func affordable(entries []*entry, b Budget) []*entry {
-	events, bytes, n := 0, 0, 0
-	for n < len(entries) && (n == 0 || bytes < b.Bytes && (b.Events < 0 || events < b.Events)) {
-		e := entries[n]
-		n++
-		events += len(e.steps)
-		for i := range e.steps {
-			if st := &e.steps[i]; st.new != nil {
-				bytes += len(st.new.Record().Data)
-			}
-			bytes += 64
-		}
-	}
-	return entries[:n]
-}
-
 // amount gives for each name in the entries the one step that they amount to, by
-// revision. A name that came in and left again is still told as ABSENT: whoever
-// reads less than all of it may hold it.
-func amount(s *selection, entries []*entry) []step {
+// revision, and the revision of the last entry that went in: the first entry, and those
+// behind it for as long as what comes out is within the budget or they add no name to
+// it. A name that came in and left again is still told as ABSENT: whoever reads less
+// than all of it may hold it.
+func amount(s *selection, entries []*entry, b Budget) (steps []step, to uint64) {
 	at := map[string]int{}
-	var steps []step
-	for _, e := range entries {
+	bytes := 0
+	full := func() bool { return bytes >= b.Bytes || b.Events >= 0 && len(steps) >= b.Events }
+	for n, e := range entries {
+		if n > 0 && full() && slices.ContainsFunc(e.steps, func(st step) bool { _, again := at[st.record.ID]; return !again }) {
+			break
+		}
+		to = e.revision
 		for _, st := range e.steps {
 			if i, again := at[st.record.ID]; again {
+				bytes -= steps[i].bytes()
 				steps[i] = steps[i].then(st)
 			} else {
 				at[st.record.ID] = len(steps)
 				steps = append(steps, st)
 			}
+			bytes += st.bytes()
 		}
 	}
 	steps = slices.DeleteFunc(steps, func(st step) bool { return st.unseen(s) })
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.record.Revision, b.record.Revision) })
-	return steps
+	return steps, to
+}
+
+// bytes is about what a step takes when it is sent.
+func (st *step) bytes() int {
+	if st.new == nil {
+		return 64
+	}
+	return 64 + len(st.new.Record().Data)
 }

@@ -672,3 +672,26 @@ func awaitPump(t *testing.T, f *fixture, revision uint64) {
 		t.Fatal(err)
 	}
 }
+
+// A budget bounds what comes out of a fold, not what goes in.
+func TestWatch_FoldsAllThatIsPendingIntoABudget(t *testing.T) {
+	f := newFixture(t)
+	rev := f.put("a", `{}`)
+	rd := f.watch(&watchroutev1.WatchRequest{})
+	rd.drainTo(rev)
+	for i := range 500 {
+		rev = f.put("a", fmt.Sprintf(`{"n":%d}`, i))
+	}
+	rev = f.put("b", `{}`)
+	awaitPump(t, f, rev)
+	rd.kinds = nil
+	if _, err := rd.apply(hub.Budget{Bytes: 1, Events: 1}); err != nil {
+		t.Fatal(err)
+	}
+	rd.want("UPDATED a@501")
+	if e := rd.all[len(rd.all)-1]; e.Coalesced != 499 {
+		t.Errorf("%d changes were folded", e.Coalesced)
+	}
+	rd.drainTo(rev)
+	rd.want("CREATED b@502")
+}

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/hub"
@@ -289,4 +291,46 @@ func TestSnapshot_StaysWithinItsBound(t *testing.T) {
 	if s := f.hub.SnapshotStats(); s.Bytes > 1<<18 || s.Dropped == 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// A watch that holds events back waits for their time, whoever serves it, instead of
+// asking for them again and again.
+func TestServe_MinIntervalIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.put("a", `{}`)
+		const interval = 10 * time.Second
+		r := &watchroutev1.WatchRequest{MinInterval: durationpb.New(interval)}
+		o, _ := f.serve(0, r)
+		rd := f.watch(&watchroutev1.WatchRequest{MinInterval: durationpb.New(interval)})
+		asked := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			for rd.w.Wait(ctx) == nil {
+				for more := true; more; more = rd.w.More() {
+					asked++
+					if _, err := rd.apply(hub.Unlimited); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		time.Sleep(time.Second)
+		var rev uint64
+		for i := range 10 {
+			rev = f.put("a", fmt.Sprintf(`{"n":%d}`, i))
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(2 * interval)
+		cancel()
+		reading.Wait()
+		want := fmt.Sprintf(" a@%d", rev)
+		if got := o.said(); !strings.HasSuffix(got, want) || strings.Count(got, "a@") > 3 {
+			t.Errorf("got %s", got)
+		}
+		if rd.at != rev || asked > 40 {
+			t.Errorf("the reader is at %d, not %d, and was asked %d times", rd.at, rev, asked)
+		}
+	})
 }

@@ -183,8 +183,11 @@ func (s *shard) serve(w *Watch, frames []Frame) []Frame {
 		}
 	}
 	clear(frames)
-	if full || end != nil {
+	switch {
+	case full || end != nil:
 		s.hub.chase(w, &handOver{full, end})
+	case w.More(): // than goes out at a time
+		w.wake()
 	}
 	return frames
 }
@@ -248,7 +251,7 @@ func (h *Hub) catchUp(w *Watch, from *handOver) error {
 		}
 		frames, end = w.Next(frames[:0], served)
 		if len(frames) == 0 && end == nil {
-			if !w.isLive() {
+			if !w.held && !w.isLive() {
 				continue // there is more to look at
 			}
 			w.turn.Store(waiting)

@@ -47,13 +47,15 @@ func (v *view) encodedLocked() *encoded {
 	return v.encoded
 }
 
-// fold is what all entries from one revision to another one amount to, encoded: many
+// fold is what the entries after one revision amount to within a budget, encoded: many
 // watches that are behind are at the same place.
 type fold struct {
-	codec    string
-	from, to uint64
-	frames   []Frame
-	size     int
+	codec       string
+	from, until uint64 // of the entries that there were
+	budget      Budget
+	to          uint64 // the last one that went in
+	frames      []Frame
+	size        int
 }
 
 // entry is what one batch means to a view.
@@ -229,7 +231,9 @@ func (v *view) forget(revision uint64) {
 	v.entries = slices.Delete(v.entries, 0, n)
 	if v.encoded != nil {
 		for _, t := range v.encoded.tapes {
-			freed += t.forget(base)
+			before := t.size
+			t.forget(base)
+			freed += before - t.size
 		}
 	}
 	v.col.grow(-int64(freed))
@@ -245,7 +249,7 @@ func (v *view) drop() {
 	}
 	if v.encoded != nil {
 		for _, t := range v.encoded.tapes {
-			freed += t.size()
+			freed += t.size
 		}
 		for i := range v.encoded.folds {
 			freed += v.encoded.folds[i].size

@@ -97,6 +97,7 @@ type Watch struct {
 	sent  moment // of the last frame
 	due   moment // no events before, for min_interval
 	burst bool   // in the middle of what was due
+	held  bool   // Next held events back: for min_interval, or for want of credit
 
 	// cursor: everything at or below it was handed out. In a snapshot it is 0.
 	cursor atomic.Uint64
@@ -309,7 +310,7 @@ func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
 // More says whether Next, asked at once, may have more: it need not be asked again
 // before the next wake-up, otherwise.
 func (w *Watch) More() bool {
-	return w.err == nil && (!w.begun || w.snapshot || w.reading != nil || w.cursor.Load() < w.col.pumped.Load())
+	return w.err == nil && !w.held && (!w.begun || w.snapshot || w.reading != nil || w.cursor.Load() < w.col.pumped.Load())
 }
 
 // Follow lets a watch that is where another one was before its last Next, which had
@@ -359,7 +360,7 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 		dst = append(dst, w.frame(Message{Kind: Reset, Reason: w.reset}))
 		w.reset = 0
 	}
-	if b.Events == 0 || !w.burst && now < w.due {
+	if w.held = b.Events == 0 || !w.burst && now < w.due; w.held {
 		return dst, nil
 	}
 	var err error

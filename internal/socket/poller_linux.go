@@ -110,6 +110,7 @@ func (p *Poller) Adopt(conn net.Conn, h Handler, pending []byte) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
+	limitUnsent(c.raw)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns == nil {
@@ -127,6 +128,16 @@ func (p *Poller) Adopt(conn net.Conn, h Handler, pending []byte) (*Conn, error) 
 		_ = p.epoll.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine
 	}
 	return c, nil
+}
+
+// mostUnsent is how much the kernel takes of what a client is not ready for, in bytes.
+// By default it takes megabytes, which then are old when they arrive: what is not
+// written yet can still be folded with what comes later.
+const mostUnsent = 128 << 10
+
+// limitUnsent sets that; where it cannot be set, the default is only less good.
+func limitUnsent(raw syscall.RawConn) {
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent) })
 }
 
 // control changes what the epoll knows of c. Both descriptors are held meanwhile.

@@ -31,7 +31,12 @@ func options(c Config, lock *pebble.Lock) *pebble.Options {
 		o.Levels[i].BlockSize = 16 << 10
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	o.TargetFileSizes[0] = 8 << 20
+	// A table's Bloom filter is read and cached as one block. By default each level's
+	// tables are twice as large as those above, and the filters of the lowest ones would
+	// not fit into a shard of the cache: every look-up of a new name would read one.
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 16 << 20
+	}
 	return o
 }
 
