@@ -14,6 +14,10 @@ MAKEFLAGS += --no-print-directory
 TOOL := go tool -modfile=proto/tools/go.mod
 BUF := $(TOOL) buf
 
+# All of staticcheck's, but that nhooyr.io/websocket is deprecated: grpc-web needs it,
+# and the tests need no second one.
+CHECKS := inherit,-SA1019
+
 # What to hand on: make run ARGS=..., make test TESTFLAGS=..., and so on.
 ARGS ?=
 TESTFLAGS ?=
@@ -56,7 +60,21 @@ test: ## Install what is missing, then check and test everything
 	[ -z "$$failed" ]
 
 .PHONY: bench
-bench: ## Run the benchmarks (BENCH=regexp)
+bench: ## Measure the node beside what users could pick instead, in about 5 minutes
+	@cd e2e/peers && go run . run -short $(BENCHFLAGS)
+
+.PHONY: bench-full
+bench-full: ## Measure all scenarios in three rounds, and how the cost grows, into docs/benchmarks (about 75 minutes)
+	@out=$$PWD/docs/benchmarks
+	mkdir -p "$$out"
+	rm -f "$$out/results.jsonl"
+	cd e2e/peers
+	go run . run -rounds 3 -out "$$out/results.jsonl" $(BENCHFLAGS) > /dev/null
+	go run . table "$$out/results.jsonl" | tee "$$out/results.md"
+	go run . curves -out "$$out"
+
+.PHONY: bench-go
+bench-go: ## Run the Go benchmarks (BENCH=regexp)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem $(BENCHFLAGS) ./...
 
 .PHONY: generate
@@ -66,10 +84,11 @@ generate: deps npm ## Write gen/ anew from proto/, and the console from gen/
 
 .PHONY: lint
 lint: lint-proto vet ## Look for mistakes in the contracts and in the Go code
-	@$(TOOL) staticcheck ./...
+	@$(TOOL) staticcheck -checks $(CHECKS) ./...
 	if [ -f e2e/go.mod ]; then
 		staticcheck=$$($(TOOL) -n staticcheck)
-		cd e2e && "$$staticcheck" ./...
+		(cd e2e && "$$staticcheck" -checks $(CHECKS) ./...)
+		cd e2e/peers && "$$staticcheck" -checks $(CHECKS) ./...
 	fi
 
 .PHONY: build
@@ -88,7 +107,8 @@ test-e2e: npm ## Test whole processes, browsers and faults
 		echo "test-e2e: skipped, there is no e2e/go.mod"
 		exit
 	fi
-	cd e2e && go test $(TESTFLAGS) ./...
+	(cd e2e && go test $(TESTFLAGS) ./...)
+	cd e2e/peers && go test $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
@@ -104,7 +124,7 @@ fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
 .PHONY: vet
 vet: ## Run go vet
 	@go vet ./...
-	if [ -f e2e/go.mod ]; then cd e2e && go vet ./...; fi
+	if [ -f e2e/go.mod ]; then (cd e2e && go vet ./...); (cd e2e/peers && go vet ./...); fi
 
 .PHONY: lint-proto
 lint-proto: deps ## Check style and format of the contracts

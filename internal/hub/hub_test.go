@@ -680,7 +680,7 @@ func TestWatch_FoldsAllThatIsPendingIntoABudget(t *testing.T) {
 	rd := f.watch(&watchroutev1.WatchRequest{})
 	rd.drainTo(rev)
 	for i := range 500 {
-		rev = f.put("a", fmt.Sprintf(`{"n":%d}`, i))
+		f.put("a", fmt.Sprintf(`{"n":%d}`, i))
 	}
 	rev = f.put("b", `{}`)
 	awaitPump(t, f, rev)

@@ -1,7 +1,6 @@
 package transporttest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -119,10 +118,4 @@ func asError(err error) *Error {
 		return nil
 	}
 	return e
-}
-
-// left says whether an error only says that the test itself ended a call.
-func left(err error) bool {
-	var e *Error
-	return errors.Is(err, context.Canceled) || errors.As(err, &e) && e.Code == codes.Canceled
 }

@@ -156,7 +156,7 @@ func manyWatches(c *Case) {
 	ids := []string{"all", "every", "seven", "one"}
 	var last uint64
 	for i := range 40 {
-		last = c.Write(put(fmt.Sprintf("a%d", i%5), Value{Customer: fmt.Sprint(6 + i%3), Units: i + 1}), put(fmt.Sprintf("b%d", i%2), Value{Units: i + 1}))
+		c.Write(put(fmt.Sprintf("a%d", i%5), Value{Customer: fmt.Sprint(6 + i%3), Units: i + 1}), put(fmt.Sprintf("b%d", i%2), Value{Units: i + 1}))
 	}
 	at := other.Put("b", Value{Units: 1})
 	x.flush()

@@ -98,7 +98,7 @@ func (c *Case) fill(n int) (revision uint64) {
 	}
 	for len(ops) > 0 {
 		k := min(97, len(ops))
-		revision = c.Write(ops[:k]...)
+		c.Write(ops[:k]...)
 		ops = ops[k:]
 	}
 	ops = nil

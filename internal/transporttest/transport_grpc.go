@@ -49,7 +49,7 @@ func (g generated) Watch(ctx context.Context, r *watchroutev1.WatchRequest) (Str
 }
 
 // Caller implements Transport.
-func (g generated) Caller() Caller { return stub{g.client} }
+func (g generated) Caller() Caller { return stub(g) }
 
 // rpcStream is a stream of a gRPC stub.
 type rpcStream[M any] struct {
@@ -127,7 +127,7 @@ func (g typed) Watch(ctx context.Context, r *watchroutev1.WatchRequest) (Stream,
 }
 
 // Caller implements Transport.
-func (g typed) Caller() Caller { return typedStub{g.client} }
+func (g typed) Caller() Caller { return typedStub(g) }
 
 // session watches through the generated stub of ResourceService.Session.
 type session struct {
@@ -148,7 +148,7 @@ func (s session) Watch(ctx context.Context, r *watchroutev1.WatchRequest) (Strea
 }
 
 // Caller implements Transport.
-func (s session) Caller() Caller { return stub{s.client} }
+func (s session) Caller() Caller { return stub(s) }
 
 // Session implements Sessions.
 func (s session) Session(ctx context.Context) (Session, error) {

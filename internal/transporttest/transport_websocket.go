@@ -19,8 +19,7 @@ import (
 // webSocket watches on a WebSocket: one watch at its URL, or a session.
 type webSocket struct {
 	web
-	binary  bool
-	session bool
+	binary bool
 }
 
 func newWebSocketJSON(t testing.TB, n *Node, d Dialer) Transport {

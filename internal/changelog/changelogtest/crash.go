@@ -240,7 +240,7 @@ func verifyCollection(ctx context.Context, l changelog.Log, c string) (map[uint6
 			return nil, err
 		}
 		if d := same(r, state[r.ID]); d != "" {
-			return nil, fmt.Errorf("List and History differ: %s", d)
+			return nil, fmt.Errorf("the List and History differ: %s", d)
 		}
 		n++
 	}
@@ -249,7 +249,7 @@ func verifyCollection(ctx context.Context, l changelog.Log, c string) (map[uint6
 			return nil, err
 		}
 		if d := same(r, state[r.ID]); d != "" && !r.Absent {
-			return nil, fmt.Errorf("Latest and History differ: %s", d)
+			return nil, fmt.Errorf("what Latest and History tell differ: %s", d)
 		}
 		if !r.Absent {
 			n--
@@ -259,11 +259,11 @@ func verifyCollection(ctx context.Context, l changelog.Log, c string) (map[uint6
 			return nil, err
 		}
 		if d := same(r, got); d != "" {
-			return nil, fmt.Errorf("Latest and Get differ: %s", d)
+			return nil, fmt.Errorf("what Latest and Get tell differs: %s", d)
 		}
 	}
 	if n != 0 {
-		return nil, fmt.Errorf("List gives %d more records than Latest", n)
+		return nil, fmt.Errorf("a List gives %d more records than Latest", n)
 	}
 	return values, nil
 }
