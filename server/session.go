@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime/pprof"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -105,6 +106,7 @@ type fence struct {
 func (s *Service) RunSession(ctx context.Context, conn SessionConn, form SessionForm, transport string) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	pprof.SetGoroutineLabels(sessionLabels)
 	x := &session{service: s, ctx: ctx, conn: conn, form: form, transport: transport,
 		watches: map[string]*member{}, signal: make(chan struct{}, 1)}
 	x.reader = hub.NewReader(x.wake)

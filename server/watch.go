@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime/pprof"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -83,6 +84,7 @@ func (s *Service) ServeWatch(r *watchroutev1.WatchRequest, typed bool, stream gr
 	if err != nil {
 		return err
 	}
+	pprof.SetGoroutineLabels(streamLabels)
 	return Forward(ctx, w, func(frames []hub.Frame) error {
 		for i := range frames {
 			if err := stream.SendMsg(encoded(frames[i].Bytes)); err != nil {
@@ -92,6 +94,12 @@ func (s *Service) ServeWatch(r *watchroutev1.WatchRequest, typed bool, stream gr
 		return nil
 	})
 }
+
+// What profiles call the goroutines of streams and of sessions.
+var (
+	streamLabels  = pprof.WithLabels(context.Background(), pprof.Labels("part", "stream"))
+	sessionLabels = pprof.WithLabels(context.Background(), pprof.Labels("part", "session"))
+)
 
 func protoCodec(ctx context.Context) hub.Codec {
 	if wantsJSONText(ctx) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"sort"
 	"sync"
@@ -120,7 +121,7 @@ func New(cfg Config) (*Hub, error) {
 	}
 	h.rouser = newShard(h, true)
 	for _, s := range append(slices.Clip(h.shards), h.rouser) {
-		h.loops.Go(s.run)
+		h.loops.Go(labelled("shard", s.run))
 	}
 	h.unsubscribe = cfg.Log.Subscribe(h.publish)
 	return h, nil
@@ -156,7 +157,7 @@ func (h *Hub) collection(name string) (*collection, error) {
 	}
 	c = newCollection(h, name, h.cfg.Log.Bounds(name).Head)
 	h.collections[name] = c
-	h.loops.Go(c.pump)
+	h.loops.Go(labelled("pump", c.pump))
 	return c, nil
 }
 
@@ -362,6 +363,11 @@ func (h *Hub) shard(served bool) *shard {
 		return h.rouser
 	}
 	return h.shards[int(h.next.Add(1))%len(h.shards)]
+}
+
+// labelled names a goroutine in profiles: the label `part` of pprof.
+func labelled(part string, f func()) func() {
+	return func() { pprof.Do(context.Background(), pprof.Labels("part", part), func(context.Context) { f() }) }
 }
 
 // Unmetered is a Meter that counts nothing.

@@ -221,12 +221,12 @@ func (h *Hub) chase(w *Watch, from *handOver) bool {
 		return false
 	}
 	w.given = true
-	h.chasers.Go(func() {
+	h.chasers.Go(labelled("chaser", func() {
 		if err := h.catchUp(w, from); err != nil {
 			w.Close(err)
 			w.out.Over(w, err)
 		}
-	})
+	}))
 	return true
 }
 

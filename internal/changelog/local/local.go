@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -104,7 +105,9 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	background, stop := context.WithCancel(context.Background())
 	l := &Log{config: c, store: s, stop: stop}
 	l.queue.wake.L = &l.queue.mu
-	l.running.Go(l.commitGroups)
+	l.running.Go(func() {
+		pprof.Do(background, pprof.Labels("part", "committer"), func(context.Context) { l.commitGroups() })
+	})
 	if c.CompactEvery > 0 {
 		l.running.Go(func() { l.compactEvery(background) })
 	}
