@@ -93,14 +93,14 @@ type line struct {
 	timeout time.Duration
 	talk    talk
 
-	mu    sync.Mutex   // held for moments; nothing is locked below it
-	conn  *socket.Conn // set once
-	watch *hub.Watch   // nil: not open yet
+	mu    sync.Mutex      // held for moments; nothing is locked below it
+	conn  *socket.Conn    // set once
+	watch *hub.Watch      // nil: not open yet
 	gone  *resource.Error // the client has left
 	ends  *resource.Error // what else ends the watch, before it was open
-	busy  bool   // a rest is being written, or will be
-	rest  []byte // what was begun and must come before everything else
-	side  []byte // to be written before the next message
+	busy  bool            // a rest is being written, or will be
+	rest  []byte          // what was begun and must come before everything else
+	side  []byte          // to be written before the next message
 	left  chan struct{}
 }
 

@@ -137,7 +137,9 @@ const mostUnsent = 128 << 10
 
 // limitUnsent sets that; where it cannot be set, the default is only less good.
 func limitUnsent(raw syscall.RawConn) {
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent) })
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
+	})
 }
 
 // control changes what the epoll knows of c. Both descriptors are held meanwhile.
