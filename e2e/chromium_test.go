@@ -284,7 +284,7 @@ func stall(t *testing.T, s *process.Server, path string) {
 		before := sent
 		time.Sleep(300 * time.Millisecond)
 		sent = metric(t, s, "watchroute_bytes_sent_total")
-		return sent > 1<<20 && sent == before
+		return sent > 1<<19 && sent == before
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 )
 
@@ -150,10 +151,71 @@ func (w *Watch) catchUp(dst []Frame, b Budget) ([]Frame, error) {
 		return dst, err
 	}
 	defer free()
-	if w.view.every {
+	retained := w.reading.from >= w.hub.cfg.Log.Bounds(w.col.name).History
+	switch {
+	case w.view.every:
 		return w.everyChange(dst, b)
+	case retained && w.view.ids == nil && !w.reading.open:
+		dst, err = w.foldHistory(dst, b)
+		if !w.view.exact() || !resource.HasReason(err, resource.Compacted) {
+			return dst, err
+		}
+		// It was dropped meanwhile. The last change of each name is enough.
 	}
 	return w.latestChanges(dst, b)
+}
+
+// mostFolded bounds the changes that are read at a time to be folded, and the bytes of
+// their values.
+const (
+	mostFolded      = 4096
+	mostFoldedBytes = 4 << 20
+)
+
+// foldHistory reads changes and hands out what they amount to, as live does with those
+// in memory. Every piece ends with a whole batch, and with a token.
+func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
+	r := w.reading
+	var entries []*entry
+	done, looked, bytes, whole := r.pos.Revision, 0, 0, true
+	for ch, err := range w.hub.cfg.Log.History(w.hub.ctx, w.col.name, r.pos, r.at) {
+		if err != nil {
+			return dst, err
+		}
+		if ch.New.Revision != done && (looked >= mostFolded || bytes >= mostFoldedBytes) {
+			whole = false
+			break
+		}
+		done = ch.New.Revision
+		looked++
+		bytes += len(ch.New.Data)
+		st, ok := w.view.step(w.value(ch.Old), w.value(ch.New), ch.New)
+		if !ok {
+			continue
+		}
+		if n := len(entries); n == 0 || entries[n-1].revision != done {
+			entries = append(entries, &entry{revision: done})
+		}
+		last := entries[len(entries)-1]
+		last.steps = append(last.steps, st)
+	}
+	var steps []step
+	if len(entries) > 0 {
+		var to uint64
+		if steps, to = amount(&w.view.selection, entries, b); to < entries[len(entries)-1].revision {
+			whole, done = false, to
+		}
+	}
+	if whole {
+		done, w.reading = r.at, nil
+	}
+	r.pos, r.from = changelog.Position{Revision: done}, done
+	w.moveTo(done)
+	if len(steps) > 0 {
+		dst = encode(w.codec, dst, w.view.events(steps), done, w.view.token(done))
+	}
+	w.goOn(whole || len(steps) > 0)
+	return dst, nil
 }
 
 // everyChange reads each change. Every piece ends with a whole batch, and with a
@@ -190,8 +252,9 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 	return dst, nil
 }
 
-// latestChanges reads the last change of every name. Batches that were partly
-// superseded are whole again only at the end, so only the last piece has a token.
+// latestChanges reads the last change of every name: for a watch by names, and where
+// the changes before are no longer retained. Batches that were partly superseded are
+// whole again only at the end, so only the last piece has a token.
 func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	r, p := w.reading, piece{budget: b}
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)

@@ -13,6 +13,7 @@ func (w *Watch) follow(dst []Frame, b Budget, now time.Time) ([]Frame, error) {
 	for had := len(dst); ; {
 		if w.reading == nil {
 			if dst, ok := w.live(dst, b, now); ok {
+				w.lively = true
 				return dst, nil
 			}
 			w.reading = &reading{from: w.cursor.Load(), at: w.col.pumped.Load()}

@@ -178,19 +178,20 @@ func (t *tape) read(dst []Frame, after uint64, b Budget) ([]Frame, uint64) {
 	return dst, at
 }
 
-// frames appends the frames of some marks of a chunk: one, where the codec's frames
-// join.
+// frames appends the frames of some marks of a chunk. Where the codec's frames join
+// they are one, but that a part of a batch does not join what is before the batch: that
+// has a token, behind which the part would stand.
 func (t *tape) frames(dst []Frame, c *chunk, from, to int) []Frame {
 	var begin mark
 	if from > 0 {
 		begin = c.marks[from-1]
 	}
-	step := 1
-	if t.codec.Joins() {
-		step = to - from
-	}
-	for i := from + step - 1; i < to; i += step {
+	joins := t.codec.Joins()
+	for i := from; i < to; i++ {
 		end := c.marks[i]
+		if joins && i+1 < to && (end.part || !c.marks[i+1].part) {
+			continue
+		}
 		dst = append(dst, Frame{Kind: Events, Bytes: c.bytes[begin.end:end.end:end.end], Revision: end.revision,
 			Events: int(end.events - begin.events), Token: !end.part})
 		begin = end

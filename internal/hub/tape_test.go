@@ -17,6 +17,9 @@ type plain struct {
 func (plain) Name() string  { return "plain" }
 func (p plain) Joins() bool { return p.joins }
 func (p plain) Append(dst []byte, m *Message) []byte {
+	if dst = append(dst, 0); m.Token != "" {
+		dst[len(dst)-1] = 1
+	}
 	dst = binary.BigEndian.AppendUint32(dst, uint32(m.Revision))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Events)))
 	return append(dst, make([]byte, p.fill)...)
@@ -41,7 +44,11 @@ func TestTape_GivesEveryRangeOnce(t *testing.T) {
 			at += 1 + r.Uint64N(3)
 			for parts := 1 + r.IntN(3); parts > 0; parts-- {
 				p := part{at, 1 + r.IntN(3), parts > 1}
-				frame := codec.Append(nil, &Message{Revision: at, Events: make([]Event, p.events)})
+				m := Message{Revision: at, Events: make([]Event, p.events)}
+				if !p.part {
+					m.Token = "token"
+				}
+				frame := codec.Append(nil, &m)
 				tp.add(frame, p.revision, p.events, p.part)
 				all = append(all, p)
 			}
@@ -87,11 +94,19 @@ func TestTape_GivesEveryRangeOnce(t *testing.T) {
 				}
 			}
 			for _, f := range frames {
-				events := 0
-				for b := f.Bytes; len(b) > 0; b = b[8+codec.fill:] {
+				events, token, tokens := 0, false, 0
+				for rest := f.Bytes; len(rest) > 0; rest = rest[9+codec.fill:] {
+					b := rest
+					if token = b[0] == 1; token {
+						tokens++
+					}
+					b = b[1:]
 					p := part{uint64(binary.BigEndian.Uint32(b)), int(binary.BigEndian.Uint32(b[4:])), false}
 					got = append(got, p)
 					events += p.events
+				}
+				if token != f.Token || !token && tokens > 0 {
+					t.Fatalf("seed %d: a frame that ends without a token has one before (%d), or says that it has none: %v", seed, tokens, f.Token)
 				}
 				if events != f.Events || f.Revision != got[len(got)-1].revision {
 					t.Fatalf("seed %d: a frame of %d events at %d says %d at %d", seed, events, got[len(got)-1].revision, f.Events, f.Revision)

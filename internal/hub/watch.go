@@ -91,13 +91,14 @@ type Watch struct {
 	minRevision            uint64
 	failExpired            bool
 
-	begun bool                      // `started` was handed out
-	reset watchroutev1.Reset_Reason // to be said before the snapshot
-	mode  watchroutev1.Started_Mode
-	sent  moment // of the last frame
-	due   moment // no events before, for min_interval
-	burst bool   // in the middle of what was due
-	held  bool   // Next held events back: for min_interval, or for want of credit
+	begun  bool                      // `started` was handed out
+	reset  watchroutev1.Reset_Reason // to be said before the snapshot
+	mode   watchroutev1.Started_Mode
+	sent   moment // of the last frame
+	due    moment // no events before, for min_interval
+	burst  bool   // in the middle of what was due
+	lively bool   // what Next handed out last was all from memory
+	held   bool   // Next held events back: for min_interval, or for want of credit
 
 	// cursor: everything at or below it was handed out. In a snapshot it is 0.
 	cursor atomic.Uint64
@@ -319,7 +320,7 @@ func (w *Watch) More() bool {
 // is so. Frames and meters are the caller's business.
 func (w *Watch) Follow(first *Watch, before uint64) bool {
 	if w.view != first.view || w.route != first.route || w.cursor.Load() != before || !w.begun || w.snapshot || w.reading != nil ||
-		w.err != nil || w.reset != 0 || w.minInterval > 0 || w.drain.Load() || w.ended.Load() != nil || first.reading != nil {
+		w.err != nil || w.reset != 0 || w.minInterval > 0 || w.drain.Load() || w.ended.Load() != nil || !first.lively {
 		return false
 	}
 	w.moveTo(first.cursor.Load())
@@ -365,6 +366,7 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 	}
 	var err error
 	had := len(dst)
+	w.lively = false
 	if w.snapshot {
 		dst, err = w.readSnapshot(dst, b)
 	} else {
@@ -388,7 +390,7 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 func (w *Watch) frame(m Message) Frame {
 	cursor := w.cursor.Load()
 	m.Revision = max(cursor, w.stands)
-	if w.token {
+	if w.token && w.stands <= cursor { // not in the middle of a catch-up
 		m.Token = w.view.token(cursor)
 	}
 	return frame(w.codec, &m)

@@ -65,10 +65,13 @@ async function session(name: string, url: string, requests: Record<string, objec
       socket.send(JSON.stringify({ fence: { fenceId: "opened" } }));
     };
     socket.onmessage = (e) => {
-      const m = JSON.parse(e.data) as { watchId?: string; watch?: Message; fence?: object; closed?: object };
-      if (m.watch) all[m.watchId!].apply(m.watch);
-      if (m.fence) main.count("fence");
-      if (m.closed) main.errors.push("closed: " + JSON.stringify(m));
+      type Response = { watchId?: string; alsoWatchIds?: string[]; watch?: Message; fence?: object; closed?: object; more?: Response[] };
+      const packed = JSON.parse(e.data) as Response;
+      for (const m of [packed, ...(packed.more ?? [])]) {
+        if (m.watch) for (const id of [m.watchId!, ...(m.alsoWatchIds ?? [])]) all[id].apply(m.watch);
+        if (m.fence) main.count("fence");
+        if (m.closed) main.errors.push("closed: " + JSON.stringify(m));
+      }
     };
     const code = await new Promise<number>((done) => (socket.onclose = (e) => done(e.code)));
     main.count("close " + code);
