@@ -130,6 +130,15 @@ type Gateway struct {
 	lines   *lineSet
 }
 
+// Calls says how many gRPC-Web calls are under way. A gRPC server that is stopped, even
+// gracefully, cuts them: stop it when there are none.
+func (g *Gateway) Calls() int {
+	if g.web == nil {
+		return 0
+	}
+	return int(g.web.calls.Load())
+}
+
 // Shutdown waits until the connections that have left net/http are over, as they are
 // soon after the hub began to drain, or until ctx has ended, and then cuts what is left
 // as Close does. It says whether anything was left.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/improbable-eng/grpc-web/go/grpcweb"
@@ -18,6 +19,7 @@ import (
 type grpcWeb struct {
 	wrapped *grpcweb.WrappedGrpcServer
 	timeout time.Duration
+	calls   atomic.Int64 // under way
 }
 
 func newGRPCWeb(g *Gateway) *grpcWeb {
@@ -37,6 +39,8 @@ func (w *grpcWeb) takes(r *http.Request) bool {
 // the write timeout: gRPC's own handler does not look at what becomes of a write,
 // but a write that fails ends the request's context.
 func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.calls.Add(1)
+	defer w.calls.Add(-1)
 	r = r.Clone(server.WithTransport(r.Context(), "grpc-web"))
 	out := &grpcWebWriter{answer{&outlet{w: rw, rc: http.NewResponseController(rw), timeout: w.timeout}}}
 	if w.wrapped.IsGrpcWebSocketRequest(r) {

@@ -40,10 +40,11 @@ func (n *Node) stop(ctx context.Context) error {
 	return nil
 }
 
-// awaitWatches waits until no watch is open, and says how many still are.
+// awaitWatches waits until no watch is open and the last gRPC-Web call has said so, as
+// stopGRPC would cut it, and says how many watches still are.
 func (n *Node) awaitWatches(ctx context.Context, cancel context.CancelFunc) int {
 	defer cancel()
-	await(ctx, func() bool { return n.hub.Count() == 0 })
+	await(ctx, func() bool { return n.hub.Count() == 0 && n.front.Calls() == 0 })
 	return n.hub.Count()
 }
 

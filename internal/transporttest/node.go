@@ -187,6 +187,7 @@ func (n *Node) start() {
 			if !seen.await(wait, func() bool { return seen.open == 0 }) && drain > 0 {
 				n.t.Errorf("%d watches are still open %v after the drain began", seen.open, drain)
 			}
+			requests.await(wait, func() bool { return handler.Calls() == 0 })
 			if drain > 0 {
 				late := time.AfterFunc(drain, calls.Stop)
 				calls.GracefulStop()
