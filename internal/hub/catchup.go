@@ -143,14 +143,14 @@ func (w *Watch) state(p *piece, r *reading) (whole bool, err error) {
 // catchUp hands out a piece of what the log has between the cursor and where the
 // view begins.
 func (w *Watch) catchUp(dst []Frame, b Budget) ([]Frame, error) {
-	if !w.resumable(&w.view.selection, w.reading.from) {
-		return dst, expired(watchroutev1.Reset_COMPACTED)
-	}
 	free, err := w.hub.catchUpSlot()
 	if err != nil {
 		return dst, err
 	}
 	defer free()
+	if !w.resumable(&w.view.selection, w.reading.from) {
+		return dst, expired(watchroutev1.Reset_COMPACTED)
+	}
 	retained := w.reading.from >= w.hub.cfg.Log.Bounds(w.col.name).History
 	switch {
 	case w.view.every:
@@ -259,6 +259,9 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	r, p := w.reading, piece{budget: b}
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)
 	retained := r.from >= bounds.History
+	if !retained && !w.view.exact() { // dropped since catchUp looked
+		return dst, expired(watchroutev1.Reset_COMPACTED)
+	}
 	compare := retained && (!w.view.exact() || w.view.mask != nil || w.view.delta)
 	whole := true
 	for rec, err := range w.latest(r) {
