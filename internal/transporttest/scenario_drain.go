@@ -170,12 +170,24 @@ func drainInSnapshot(c *Case) {
 	}
 	slow := c.slowly()
 	rd := slow.Watch()
-	ended := make(chan struct{})
+	ended, written := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(written)
 		c.Node.Restart()
+		close(ended)
+		if c.Kit.Poll { // one that came between two answers waits at the new node
+			c.Put("n0001", Value{Units: 2})
+		}
 	}()
-	for {
+	restarted := func() bool {
+		select {
+		case <-ended:
+			return c.Kit.Poll
+		default:
+			return false
+		}
+	}
+	for !restarted() {
 		m, err := rd.Try()
 		if err != nil {
 			if e := asError(err); !errors.Is(err, io.EOF) && !(c.Kit.Poll && e != nil && e.Reason == "DRAINING") {
@@ -188,7 +200,7 @@ func drainInSnapshot(c *Case) {
 		}
 	}
 	rd.Report()
-	<-ended
+	<-written
 	c.comeBack(rd)
 	for rd.Token == "" || rd.snapshot {
 		rd.Next()
