@@ -605,6 +605,58 @@ func TestWatch_BookmarksWhileQuiet(t *testing.T) {
 	})
 }
 
+// A watch whose alarm rings as a change comes, and that follows another one then, has
+// its next bookmark all the same.
+func TestWatch_BookmarksAfterItHasFollowedAnotherOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const heartbeat = 5 * time.Second
+		f := newFixture(t)
+		rev := f.put("a", `{}`)
+		reader := hub.NewReader(func() {})
+		var watches []*hub.Watch
+		for range 2 {
+			w, err := f.hub.Open(t.Context(), hub.Request{Codec: wire.Proto, Transport: "test", Reader: reader,
+				Watch: &watchroutev1.WatchRequest{Parent: "things", Heartbeat: durationpb.New(heartbeat)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close(nil)
+			for !w.Reached(rev) {
+				if _, err := w.Next(nil, hub.Unlimited); err != nil {
+					t.Fatal(err)
+				}
+			}
+			watches = append(watches, w)
+		}
+		first, second := watches[0], watches[1]
+		time.Sleep(heartbeat) // both alarms ring
+		f.put("b", `{}`)
+		synctest.Wait()
+		if woken := reader.Take(nil); len(woken) != 2 {
+			t.Fatalf("%d watches were woken", len(woken))
+		}
+		before := first.Cursor()
+		if frames, err := first.Next(nil, hub.Unlimited); err != nil || len(frames) != 1 || frames[0].Kind != hub.Events {
+			t.Fatalf("the first one says %v, %v", frames, err)
+		}
+		if !second.Follow(first, before) {
+			t.Fatal("the second one does not follow")
+		}
+		time.Sleep(heartbeat)
+		synctest.Wait()
+		for _, w := range reader.Take(nil) {
+			frames, err := w.Next(nil, hub.Unlimited)
+			if err != nil || len(frames) != 1 || frames[0].Kind != hub.Bookmark {
+				t.Fatalf("after %v it says %v, %v", heartbeat, frames, err)
+			}
+			watches = slices.DeleteFunc(watches, func(x *hub.Watch) bool { return x == w })
+		}
+		if len(watches) > 0 {
+			t.Errorf("%d watches have no bookmark", len(watches))
+		}
+	})
+}
+
 func TestWatch_MinIntervalGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)

@@ -325,6 +325,7 @@ func (w *Watch) Follow(first *Watch, before uint64) bool {
 	}
 	w.moveTo(first.cursor.Load())
 	w.sent, w.stands = first.sent, first.stands
+	w.setAlarm(w.sent) // it may be the alarm that has woken it
 	return true
 }
 
