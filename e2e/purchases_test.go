@@ -336,7 +336,7 @@ func TestPurchases_EachWatcherSeesWhatTheServerHolds(t *testing.T) {
 
 	// Counts, and each value on the way.
 	delivered := map[string]int{}
-	var total, folded, repeats, cuts int
+	var total, folded, repeats, earlier, cuts int
 	for _, w := range seats {
 		p := w.picture
 		for _, problem := range p.Problems {
@@ -351,7 +351,7 @@ func TestPurchases_EachWatcherSeesWhatTheServerHolds(t *testing.T) {
 		case p.Repeats > 0 && w.cuts == 0:
 			t.Errorf("%s saw %d events twice, and was never cut off", w.name, p.Repeats)
 		}
-		cuts, repeats, folded = cuts+w.cuts, repeats+p.Repeats, folded+p.Coalesced
+		cuts, repeats, earlier, folded = cuts+w.cuts, repeats+p.Repeats, earlier+p.Earlier, folded+p.Coalesced
 		for name, events := range w.by {
 			delivered[name] += events
 			total += events
@@ -359,7 +359,7 @@ func TestPurchases_EachWatcherSeesWhatTheServerHolds(t *testing.T) {
 	}
 	t.Logf("%d orders, %d changes by %d calls in %v (%.0f changes/s); the last watcher was done after %v", len(all), stages*len(all), l.writes.Load(),
 		wrote.Round(time.Millisecond), float64(stages*len(all))/wrote.Seconds(), watched.Round(time.Millisecond))
-	t.Logf("%d events to %d watchers, which were cut off %d times and saw %d events again; folded in: %d; by transport: %v", total, len(seats), cuts, repeats, folded, delivered)
+	t.Logf("%d events to %d watchers, which were cut off %d times and saw %d events again, %d of them folded otherwise; folded in: %d; by transport: %v", total, len(seats), cuts, repeats, earlier, folded, delivered)
 	t.Logf("the server took %v of CPU and %d MiB at its peak", cpu, peak>>20)
 
 	// Pictures, against List with the same filter.

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/watchroute/watchroute/e2e/client"
 )
@@ -28,9 +29,10 @@ type Picture struct {
 	Token    string
 	Revision uint64
 
-	// Changes counts events by (name, revision), Repeats those that came again,
-	// Coalesced what was folded into events.
-	Changes, Repeats, Coalesced int
+	// Changes counts events by (name, revision), Repeats those that came again, Earlier
+	// those of them that are older than what came before the cut, as changes after the
+	// token were folded otherwise. Coalesced is what was folded into events.
+	Changes, Repeats, Earlier, Coalesced int
 	// Sum adds up Mix of all changes.
 	Sum uint64
 	// Kinds counts messages, Opens streams.
@@ -42,19 +44,20 @@ type Picture struct {
 	// Of the stream under way.
 	begun  bool
 	stream uint64 // the revision of its last message or event
-	// sinceToken is what came after the last token and may come again after a
-	// resume; again is what may come again in this stream.
-	sinceToken, again map[place]bool
+	// sinceToken is the newest revision of each name that came after the last token:
+	// up to it, what is after the token may come again when the stream is resumed.
+	sinceToken map[string]uint64
+	// again is, for names that may come again in this stream, what of them: each
+	// revision once.
+	again map[string]span
 }
 
-type place struct {
-	name     string
-	revision uint64
-}
+// span is the revisions after one and up to another.
+type span struct{ after, upto uint64 }
 
 // New makes the picture of who has seen nothing.
 func New(every bool, step func(*client.Event) (int64, error)) *Picture {
-	return &Picture{Every: every, Step: step, States: map[string]State{}, Kinds: map[client.Kind]int{}, sinceToken: map[place]bool{}}
+	return &Picture{Every: every, Step: step, States: map[string]State{}, Kinds: map[client.Kind]int{}, sinceToken: map[string]uint64{}}
 }
 
 // Mix makes a number of a change, so that sums of them differ where the changes do.
@@ -79,10 +82,9 @@ func (p *Picture) problem(format string, args ...any) {
 func (p *Picture) Open() {
 	p.Opens++
 	p.begun, p.stream = false, 0
-	p.again = p.sinceToken
-	p.sinceToken = map[place]bool{}
-	for at := range p.again { // what is not told again stays after the token
-		p.sinceToken[at] = true
+	p.again = map[string]span{}
+	for name, upto := range p.sinceToken {
+		p.again[name] = span{p.Revision, upto}
 	}
 }
 
@@ -113,11 +115,8 @@ func (p *Picture) Apply(m *client.Message) {
 	}
 	if m.Token != "" {
 		p.Token, p.Revision = m.Token, m.Revision
-		for at := range p.sinceToken { // the token of `started` may stand before them
-			if at.revision <= m.Revision {
-				delete(p.sinceToken, at)
-			}
-		}
+		// The token of `started` may stand before them.
+		maps.DeleteFunc(p.sinceToken, func(_ string, upto uint64) bool { return upto <= m.Revision })
 	}
 }
 
@@ -144,19 +143,23 @@ func (p *Picture) event(e *client.Event) {
 		p.problem("%s@%d comes after %d", e.Name, e.Revision, p.stream)
 	}
 	p.stream = e.Revision
-	at := place{e.Name, e.Revision}
 	before := p.States[e.Name]
 	if e.Revision <= before.Revision {
 		p.Repeats++
-		if !p.again[at] {
-			p.problem("%s@%d came a second time, and not because it was after the last token", e.Name, e.Revision)
+		again := p.again[e.Name]
+		if e.Revision <= again.after || e.Revision > again.upto {
+			p.problem("%s@%d came a second time (it is at %d), and is not of what came after the last token: %d to %d", e.Name, e.Revision, before.Revision, again.after, again.upto)
+		}
+		p.again[e.Name] = span{e.Revision, again.upto}
+		if !p.Every && e.Revision < before.Revision {
+			p.Earlier++
 		}
 		if e.Revision == before.Revision && step != before.Step {
 			p.problem("%s@%d came again as another one", e.Name, e.Revision)
 		}
 		return
 	}
-	p.sinceToken[at] = true
+	p.sinceToken[e.Name] = e.Revision
 	p.Changes++
 	p.Coalesced += int(e.Coalesced)
 	p.Sum += Mix(e.Name, step, e.Revision)
