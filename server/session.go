@@ -88,6 +88,7 @@ type member struct {
 	watch  *hub.Watch
 	credit int  // events that may still be sent; negative: any number
 	marked bool // in session.marked
+	open   bool // in session.watches
 }
 
 // fence waits until members have come to a revision each.
@@ -226,7 +227,7 @@ func (x *session) open(r *watchroutev1.OpenWatch) error {
 	if err != nil {
 		return x.closed(m, err)
 	}
-	x.watches[id] = m
+	x.watches[id], m.open = m, true
 	x.mark(m)
 	return nil
 }
@@ -356,14 +357,18 @@ func (x *session) turn() error {
 	x.passed = len(x.woken)
 	var first *member // the last one that was asked
 	var before uint64 // where it was
+	repeats := 0      // how many have followed it
 	for _, w := range x.woken {
 		m := w.Owner().(*member)
-		if first != nil && m.credit < 0 && x.watches[m.id] == m && w.Follow(first.watch, before) {
+		if first != nil && m.credit < 0 && m.open && w.Follow(first.watch, before) {
 			if err := x.repeat(m); err != nil {
 				return err
 			}
+			repeats++
 			continue
 		}
+		x.sent(first, repeats)
+		repeats = 0
 		before = w.Cursor()
 		if err := x.advance(m); err != nil {
 			return err
@@ -372,6 +377,7 @@ func (x *session) turn() error {
 			first = nil
 		}
 	}
+	x.sent(first, repeats)
 	clear(x.woken)
 	if err := x.passFences(); err != nil {
 		return err
@@ -380,8 +386,8 @@ func (x *session) turn() error {
 }
 
 func (x *session) advance(m *member) error {
-	if x.watches[m.id] != m {
-		return nil // it has ended, or is not open yet
+	if !m.open {
+		return nil
 	}
 	clear(x.frames)
 	frames, next := m.watch.Next(x.frames[:0], hub.Budget{Bytes: packBytes, Events: m.credit})
@@ -413,24 +419,34 @@ func (x *session) advance(m *member) error {
 
 // repeat says to a watch what the last one that was asked has said.
 func (x *session) repeat(m *member) error {
-	events, bytes := 0, 0
 	for i := range x.frames {
-		events += x.frames[i].Events
-		bytes += len(x.frames[i].Bytes)
 		if err := x.say(m, x.frames[i].Bytes); err != nil {
 			return err
 		}
 	}
-	m.watch.Meter().Sent(events, bytes)
 	if m.watch.More() {
 		x.mark(m)
 	}
 	return nil
 }
 
+// sent counts what so many watches have repeated of one.
+func (x *session) sent(of *member, repeats int) {
+	if repeats == 0 {
+		return
+	}
+	events, bytes := 0, 0
+	for i := range x.frames {
+		events += x.frames[i].Events
+		bytes += len(x.frames[i].Bytes)
+	}
+	of.watch.Meter().Sent(repeats*events, repeats*bytes)
+}
+
 // remove takes a watch out of the session.
 func (x *session) remove(m *member, err error) {
 	delete(x.watches, m.id)
+	m.open = false
 	for _, f := range x.fences {
 		delete(f.targets, m)
 	}

@@ -72,7 +72,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	if err != nil {
 		return nil, fmt.Errorf("contracts: %w", err)
 	}
-	n.log, err = local.Open(ctx, local.Config{Dir: cfg.Data, Logger: logger.With("part", "log"), Retention: changelog.Retention{
+	n.log, err = local.Open(ctx, local.Config{Dir: cfg.Data, CommitDelay: cfg.CommitDelay, Logger: logger.With("part", "log"), Retention: changelog.Retention{
 		Age: cfg.RetentionAge, MinAge: cfg.RetentionMinAge, Bytes: int64(cfg.RetentionBytes), Tombstones: cfg.RetentionTombstones,
 	}})
 	if err != nil {

@@ -55,6 +55,10 @@ type Config struct {
 	RetentionBytes      Bytes         `name:"retention-bytes" env:"WATCHROUTE_RETENTION_BYTES" default:"1GiB" placeholder:"BYTES" help:"Keep at most about this much of superseded changes, for each collection. Default: ${default}."`
 	RetentionTombstones time.Duration `name:"retention-tombstones" env:"WATCHROUTE_RETENTION_TOMBSTONES" default:"24h" placeholder:"DURATION" help:"Remember deletions this long, at least as long as retention-age. Default: ${default}."`
 
+	// CommitDelay is the most time that a write waits for others, where many come, to
+	// share an fsync with them; 0: none waits.
+	CommitDelay time.Duration `name:"commit-delay" env:"WATCHROUTE_COMMIT_DELAY" default:"5ms" placeholder:"DURATION" help:"Where many writes come, let them wait this long at most to share an fsync; 0 for never. Default: ${default}."`
+
 	// MemoryLimit bounds what is kept in memory for watches: newest changes, frames
 	// and snapshots.
 	MemoryLimit Bytes `name:"memory-limit" env:"WATCHROUTE_MEMORY_LIMIT" default:"128MiB" placeholder:"BYTES" help:"Memory for the newest changes, encoded, and for snapshots that newcomers share. Default: ${default}."`
@@ -125,6 +129,9 @@ func (c *Config) Validate() error {
 		if n <= 0 {
 			bad(name, "%v is not more than 0", n)
 		}
+	}
+	if c.CommitDelay < 0 || c.CommitDelay > time.Second {
+		bad("commit-delay", "%v is not between 0 and 1s", c.CommitDelay)
 	}
 	if c.RetentionMinAge > c.RetentionAge {
 		bad("retention-min-age", "%v is more than retention-age, %v", c.RetentionMinAge, c.RetentionAge)

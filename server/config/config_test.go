@@ -153,6 +153,7 @@ func TestValidate(t *testing.T) {
 		"no age":              {func(c *Config) { c.RetentionAge = 0 }, "retention-age"},
 		"ages":                {func(c *Config) { c.RetentionMinAge = 2 * time.Hour }, "retention-min-age"},
 		"tombstones":          {func(c *Config) { c.RetentionTombstones = time.Minute }, "retention-tombstones"},
+		"commit delay":        {func(c *Config) { c.CommitDelay = 2 * time.Second }, "commit-delay"},
 		"heartbeat":           {func(c *Config) { c.Heartbeat = time.Millisecond }, "heartbeat"},
 		"sizes":               {func(c *Config) { c.MaxRequestBytes = 10 }, "max-request-bytes"},
 		"origin":              {func(c *Config) { c.AllowedOrigins = []string{"shop.example"} }, "https://shop.example"},

@@ -2,6 +2,7 @@ package local
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/watchroute/watchroute/internal/changelog"
 )
@@ -9,15 +10,16 @@ import (
 // commitGroups is the committer. It ends when the queue is closed and empty.
 func (l *Log) commitGroups() {
 	var group []*pending
-	for {
-		group = l.queue.take(group[:0], l.config.GroupWrites, l.config.GroupBytes)
-		if len(group) == 0 {
-			return
-		}
+	gather := newGather(l.config.CommitDelay)
+	for l.queue.await(1, nil) > 0 {
+		gather.wait(l.queue)
+		group = l.queue.take(group[:0])
+		began := time.Now()
 		batches, err := l.commit(group)
 		if err == nil {
 			l.subscribers.call(batches)
 		}
+		gather.committed(len(group), l.queue.len(), began, time.Now())
 		for _, p := range group {
 			if err != nil {
 				p.result, p.err = changelog.Result{}, err

@@ -40,6 +40,9 @@ type Config struct {
 	// write may be larger. Default: 1024 and 4 MiB.
 	GroupWrites int
 	GroupBytes  int
+	// CommitDelay is the most time that a write waits for others to become durable
+	// together with it, where many come. Default: none waits.
+	CommitDelay time.Duration
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 	// Logger gets what the operator should know, and Pebble's messages, most of
@@ -58,7 +61,7 @@ func (c Config) store() store.Config {
 
 // Validate says what of the Config cannot be used.
 func (c Config) Validate() error {
-	if c.GroupWrites < 0 || c.GroupBytes < 0 {
+	if c.GroupWrites < 0 || c.GroupBytes < 0 || c.CommitDelay < 0 {
 		return errors.New("local: a bound of groups is negative")
 	}
 	return c.store().Validate()
@@ -81,7 +84,7 @@ func (c Config) withDefaults() Config {
 type Log struct {
 	config      Config
 	store       *store.Store
-	queue       queue
+	queue       *queue
 	subscribers subscribers
 
 	stop    context.CancelFunc // ends compaction
@@ -103,8 +106,7 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.Background())
-	l := &Log{config: c, store: s, stop: stop}
-	l.queue.wake.L = &l.queue.mu
+	l := &Log{config: c, store: s, queue: newQueue(c.GroupWrites, c.GroupBytes), stop: stop}
 	l.running.Go(func() {
 		pprof.Do(background, pprof.Labels("part", "committer"), func(context.Context) { l.commitGroups() })
 	})

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/watchroute/watchroute/internal/changelog"
 )
@@ -26,12 +27,20 @@ func (p *pending) size() int {
 	return n
 }
 
-// queue holds the writes that wait. Many push, one takes.
+// queue holds the writes that wait. Many push, one awaits and takes.
 type queue struct {
+	writes, bytes int // bounds of a group
+
 	mu     sync.Mutex
-	wake   sync.Cond
 	items  []*pending
+	size   int // of items
+	need   int // how many there are to be for whoever awaits them; 0: nobody does
 	closed bool
+	wake   chan struct{}
+}
+
+func newQueue(writes, bytes int) *queue {
+	return &queue{writes: writes, bytes: bytes, wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) push(p *pending) bool {
@@ -41,9 +50,8 @@ func (q *queue) push(p *pending) bool {
 		return false
 	}
 	q.items = append(q.items, p)
-	if len(q.items) == 1 {
-		q.wake.Signal()
-	}
+	q.size += p.size()
+	q.tell()
 	return true
 }
 
@@ -51,24 +59,60 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.wake.Signal()
+	q.tell()
 }
 
-// take waits for a write and appends it and those behind it to group, within the
-// bounds. It gives nothing when the queue is closed and empty.
-func (q *queue) take(group []*pending, writes, bytes int) []*pending {
+// tell wakes whoever awaits what there is now. q.mu is held.
+func (q *queue) tell() {
+	if q.need > 0 && q.enough(q.need) {
+		q.need = 0
+		q.wake <- struct{}{}
+	}
+}
+
+// enough: so many writes, as much as a group may hold, or no more to come.
+func (q *queue) enough(n int) bool { return len(q.items) >= n || q.size >= q.bytes || q.closed }
+
+// await waits until there are so many writes, or as many as a group may hold, or the
+// queue is closed, or the time is over; nil: it never is. It says how many there are.
+func (q *queue) await(n int, over <-chan time.Time) int {
+	q.mu.Lock()
+	if q.enough(n) {
+		defer q.mu.Unlock()
+		return len(q.items)
+	}
+	q.need = n
+	q.mu.Unlock()
+	select {
+	case <-q.wake:
+	case <-over:
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
-		q.wake.Wait()
+	if q.need = 0; len(q.wake) > 0 { // both at once
+		<-q.wake
 	}
-	n := 0
-	for ; n < len(q.items) && n < writes && (n == 0 || bytes > 0); n++ {
-		bytes -= q.items[n].size()
+	return len(q.items)
+}
+
+// len says how many writes wait.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
+
+// take appends the writes that wait to group, within the bounds, at least one.
+func (q *queue) take(group []*pending) []*pending {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, bytes := 0, 0
+	for ; n < len(q.items) && n < q.writes && (n == 0 || bytes < q.bytes); n++ {
+		bytes += q.items[n].size()
 	}
 	group = append(group, q.items[:n]...)
 	left := copy(q.items, q.items[n:])
 	clear(q.items[left:])
-	q.items = q.items[:left]
+	q.items, q.size = q.items[:left], q.size-bytes
 	return group
 }
