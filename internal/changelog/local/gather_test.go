@@ -113,7 +113,7 @@ func TestGather_ACrowdSharesCommits(t *testing.T) {
 			t.Errorf("after a quiet second a write took %v", took)
 		}
 	})
-	if per := b.perCommit(); per < 5 { // without a delay 1.3, in the delay come 10
+	if per := b.perCommit(); per < 5 { // in the delay come 10
 		t.Errorf("%.1f writes share a commit at 2,000/s", per)
 	}
 	if most, bound := slices.Max(b.waits), testDelay+2*testTook; most > bound {
