@@ -3,6 +3,7 @@ package hub
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -17,6 +18,9 @@ type reading struct {
 	from, at uint64
 	pos      changelog.Position
 	open     bool // the last frame handed out carries no token
+	// The view's entries are being folded, not the log: what they amount to is handed
+	// out by revision, up to pos so far.
+	fold bool
 
 	// A snapshot that is shared, and the next segment of it. Then pos is where the
 	// one before it ended.
@@ -199,12 +203,25 @@ func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
 		last := entries[len(entries)-1]
 		last.steps = append(last.steps, st)
 	}
-	var steps []step
+	var steps []folded
 	if len(entries) > 0 {
 		var to uint64
-		if steps, to = amount(&w.view.selection, entries, b); to < entries[len(entries)-1].revision {
+		within := b
+		within.Events = -1 // what is more than those is told one after the other
+		if steps, to = amount(&w.view.selection, entries, within); to < entries[len(entries)-1].revision {
 			whole, done = false, to
 		}
+	}
+	if n := cut(steps, Budget{Bytes: math.MaxInt, Events: b.Events}); n < len(steps) {
+		to := steps[n-1].record.Revision
+		if !steps[n-1].clean { // latestChanges tells the rest of them
+			if !whole {
+				r.at = done
+			}
+			r.open, r.pos = true, changelog.Position{Revision: to}
+			return encode(w.codec, dst, events(&w.view.selection, steps[:n]), to, ""), nil
+		}
+		steps, whole, done = steps[:n], false, to
 	}
 	if whole {
 		done, w.reading = r.at, nil
@@ -212,7 +229,7 @@ func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
 	r.pos, r.from = changelog.Position{Revision: done}, done
 	w.moveTo(done)
 	if len(steps) > 0 {
-		dst = encode(w.codec, dst, w.view.events(steps), done, w.view.token(done))
+		dst = encode(w.codec, dst, events(&w.view.selection, steps), done, w.view.token(done))
 	}
 	w.goOn(whole || len(steps) > 0)
 	return dst, nil

@@ -2,8 +2,10 @@ package hub
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
+	"unsafe"
 )
 
 // follow hands out what the view has after the cursor; where the view does not
@@ -11,13 +13,18 @@ import (
 // caught up.
 func (w *Watch) follow(dst []Frame, b Budget, now time.Time) ([]Frame, error) {
 	for had := len(dst); ; {
-		if w.reading == nil {
+		if w.reading == nil || w.reading.fold {
+			whole := w.reading == nil
 			if dst, ok := w.live(dst, b, now); ok {
-				w.lively = true
+				w.lively = whole && w.reading == nil
 				return dst, nil
 			}
-			w.reading = &reading{from: w.cursor.Load(), at: w.col.pumped.Load()}
-			w.reading.pos.Revision = w.reading.from
+			if r := w.reading; r != nil { // the log has the rest of it
+				r.fold, r.open = false, true
+			} else {
+				w.reading = &reading{from: w.cursor.Load(), at: w.col.pumped.Load()}
+				w.reading.pos.Revision = w.reading.from
+			}
 		}
 		var err error
 		if dst, err = w.catchUp(dst, b); err != nil || w.reading != nil {
@@ -29,13 +36,27 @@ func (w *Watch) follow(dst []Frame, b Budget, now time.Time) ([]Frame, error) {
 	}
 }
 
-// remembered says whether the view has all that comes after the cursor.
-func (w *Watch) remembered() bool { return w.cursor.Load() >= w.view.base.Load() }
+// remembered says whether the view has all that comes after the cursor, or after where
+// the fold began that is being handed out.
+func (w *Watch) remembered() bool {
+	from := w.cursor.Load()
+	if w.reading != nil {
+		from = w.reading.from
+	}
+	return from >= w.view.base.Load()
+}
 
 // live hands out the view's entries after the cursor, unless the view does not reach
 // down to it.
 func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) {
 	v, cursor, head := w.view, w.cursor.Load(), w.col.pumped.Load()
+	if r := w.reading; r != nil {
+		if !w.remembered() && r.pos.Revision == cursor {
+			w.reading = nil // nothing is half told
+			return w.live(dst, b, now)
+		}
+		return w.liveFold(dst, b, now, r.from, r.pos.Revision, r.at)
+	}
 	if cursor >= head {
 		return dst, w.remembered()
 	}
@@ -53,25 +74,53 @@ func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) 
 	last := pending[len(pending)-1]
 	var at uint64
 	if !v.every && repeated(pending, cursor) {
-		dst, at = v.foldLocked(dst, w.codec, pending, cursor, b)
-	} else {
-		t := v.tapeLocked(w.codec)
-		before := t.size
-		if t.reach(v, cursor, head, b.Bytes) {
-			dst, at = t.read(dst, cursor, b)
-		} else {
-			alone := tape{codec: w.codec, after: cursor, until: cursor}
-			alone.encode(v, pending, b.Bytes)
-			dst, at = alone.read(dst, cursor, b)
-		}
-		v.col.grow(int64(t.size - before))
+		v.mu.Unlock()
+		return w.liveFold(dst, b, now, cursor, cursor, head)
 	}
+	t := v.tapeLocked(w.codec)
+	before := t.size
+	if t.reach(v, cursor, head, b.Bytes) {
+		dst, at = t.read(dst, cursor, b)
+	} else {
+		alone := tape{codec: w.codec, after: cursor, until: cursor}
+		alone.encode(v, pending, b.Bytes)
+		dst, at = alone.read(dst, cursor, b)
+	}
+	v.col.grow(int64(t.size - before))
 	v.mu.Unlock()
 	if at == last.revision {
 		at = head
 	}
 	w.moveTo(at)
 	w.meter.Delivered(now.Sub(last.time))
+	return dst, true
+}
+
+// liveFold hands out what the entries after one revision and up to another amount to,
+// of that what was not told yet. Where that is more than the budget, the rest of it is
+// next, whatever comes meanwhile: so the watch gets each name once for all that it
+// missed, however slow it is.
+func (w *Watch) liveFold(dst []Frame, b Budget, now time.Time, from, told, until uint64) (_ []Frame, ok bool) {
+	v := w.view
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if from < v.base.Load() {
+		return dst, false
+	}
+	pending := v.between(from, until)
+	f := v.foldLocked(w.codec, pending, from, told, b)
+	dst = append(dst, f.frames...)
+	w.meter.Delivered(now.Sub(pending[len(pending)-1].time))
+	if f.whole {
+		w.reading = nil
+		w.moveTo(until)
+		return dst, true
+	}
+	w.reading = &reading{from: from, at: until, fold: true}
+	w.reading.pos.Revision = f.to
+	if f.clean {
+		w.moveTo(f.to)
+	}
 	return dst, true
 }
 
@@ -99,35 +148,79 @@ func repeated(entries []*entry, after uint64) bool {
 	return false
 }
 
-// foldLocked hands out what the entries amount to, as far as the budget goes, and
-// says at which revision that is.
-func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint64, b Budget) ([]Frame, uint64) {
+// foldLocked gives what the entries amount to, by revision: of that what was not told
+// yet, as far as the budget goes. A revision is not cut.
+func (v *view) foldLocked(codec Codec, entries []*entry, after, told uint64, b Budget) *fold {
 	until := entries[len(entries)-1].revision
-	var kept *fold
 	all := v.encodedLocked()
+	var f *fold
 	for i := range all.folds {
-		if f := &all.folds[i]; f.codec == codec.Name() {
-			if f.from == after && f.until == until && f.budget == b {
-				return append(dst, f.frames...), f.to
-			}
-			kept = f
+		if all.folds[i].codec == codec.Name() {
+			f = &all.folds[i]
 		}
 	}
-	if kept == nil {
+	if f == nil {
 		all.folds = append(all.folds, fold{codec: codec.Name()})
-		kept = &all.folds[len(all.folds)-1]
+		f = &all.folds[len(all.folds)-1]
 	}
-	before := kept.size
-	*kept = fold{codec: codec.Name(), from: after, until: until, budget: b}
-	steps, to := amount(&v.selection, entries, b)
-	if kept.to = to; len(steps) > 0 {
-		kept.frames = encode(codec, nil, v.events(steps), to, v.token(to))
-		for i := range kept.frames {
-			kept.size += cap(kept.frames[i].Bytes)
+	if f.from == after && f.until == until && f.told == told && f.budget == b {
+		return f
+	}
+	before := f.size
+	steps := f.steps
+	if f.from != after || f.until != until {
+		steps, _ = amount(&v.selection, entries, Budget{Bytes: math.MaxInt, Events: -1})
+	}
+	*f = fold{codec: codec.Name(), from: after, until: until, told: told, budget: b, steps: steps, size: len(steps) * int(unsafe.Sizeof(folded{}))}
+	i, _ := slices.BinarySearchFunc(steps, told+1, func(st folded, r uint64) int { return cmp.Compare(st.record.Revision, r) })
+	j := i + cut(steps[i:], b)
+	f.to, f.clean, f.whole = until, true, j == len(steps)
+	if !f.whole {
+		f.to, f.clean = steps[j-1].record.Revision, steps[j-1].clean
+	}
+	if j > i {
+		token := ""
+		if f.clean {
+			token = v.token(f.to)
+		}
+		f.frames = encode(codec, nil, events(&v.selection, steps[i:j]), f.to, token)
+		for i := range f.frames {
+			f.size += cap(f.frames[i].Bytes)
 		}
 	}
-	v.col.grow(int64(kept.size - before))
-	return append(dst, kept.frames...), to
+	v.col.grow(int64(f.size - before))
+	return f
+}
+
+// cut says how many of the steps, which are sorted by revision, the budget allows. A
+// revision is not cut.
+func cut(steps []folded, b Budget) int {
+	bytes := 0
+	for n := range steps {
+		if n > 0 && steps[n].record.Revision != steps[n-1].record.Revision && (bytes >= b.Bytes || b.Events >= 0 && n >= b.Events) {
+			return n
+		}
+		bytes += steps[n].bytes()
+	}
+	return len(steps)
+}
+
+// folded is what the changes of one name in some entries amount to.
+type folded struct {
+	step
+	first uint64 // the revision of the first of them
+	// clean: no name that is told later has changed up to this one's revision. A
+	// token may name it: nothing is half told there.
+	clean bool
+}
+
+// events gives the steps as they are told.
+func events(s *selection, steps []folded) []Event {
+	events := make([]Event, len(steps))
+	for i := range steps {
+		events[i] = steps[i].event(s)
+	}
+	return events
 }
 
 // amount gives for each name in the entries the one step that they amount to, by
@@ -135,7 +228,7 @@ func (v *view) foldLocked(dst []Frame, codec Codec, entries []*entry, after uint
 // behind it for as long as what comes out is within the budget or they add no name to
 // it. A name that came in and left again is still told as ABSENT: whoever reads less
 // than all of it may hold it.
-func amount(s *selection, entries []*entry, b Budget) (steps []step, to uint64) {
+func amount(s *selection, entries []*entry, b Budget) (steps []folded, to uint64) {
 	at := map[string]int{}
 	bytes := 0
 	full := func() bool { return bytes >= b.Bytes || b.Events >= 0 && len(steps) >= b.Events }
@@ -147,17 +240,21 @@ func amount(s *selection, entries []*entry, b Budget) (steps []step, to uint64) 
 		for _, st := range e.steps {
 			if i, again := at[st.record.ID]; again {
 				bytes -= steps[i].bytes()
-				steps[i] = steps[i].then(st)
+				steps[i].step = steps[i].then(st)
 			} else {
 				at[st.record.ID] = len(steps)
-				steps = append(steps, st)
+				steps = append(steps, folded{step: st, first: e.revision})
 			}
 			bytes += st.bytes()
 		}
 	}
-	steps = slices.DeleteFunc(steps, func(st step) bool { return st.unseen(s) })
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.record.Revision, b.record.Revision) })
-	return steps, to
+	slices.SortStableFunc(steps, func(a, b folded) int { return cmp.Compare(a.record.Revision, b.record.Revision) })
+	first := uint64(math.MaxUint64) // of all that are told later
+	for i := len(steps) - 1; i >= 0; i-- {
+		steps[i].clean = steps[i].record.Revision < first
+		first = min(first, steps[i].first)
+	}
+	return slices.DeleteFunc(steps, func(st folded) bool { return st.unseen(s) }), to
 }
 
 // bytes is about what a step takes when it is sent.

@@ -746,6 +746,69 @@ func TestWatch_FoldsAllThatIsPendingIntoABudget(t *testing.T) {
 	rd.want("CREATED b@502")
 }
 
+// A reader of one event at a time gets each name once for all that it missed, from
+// memory and from the log, and what it had is not told again when memory lets go of it
+// in between.
+func TestWatch_ASlowReaderOfManyNamesIsFolded(t *testing.T) {
+	const names, rounds = 10, 100
+	for name, c := range map[string]struct {
+		ring int64
+		trim int // after so many events
+	}{
+		"from memory":               {1 << 20, -1},
+		"from the log":              {1, -1},
+		"from the log, in the end":  {1 << 20, 4},
+		"from the log, at the last": {1 << 20, names - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(cfg *hub.Config) { cfg.RingBytes = c.ring })
+			var rev uint64
+			write := func(size int) {
+				for i := range names {
+					rev = f.put(fmt.Sprint("n", i), fmt.Sprintf(`{"n":%d,"s":%q}`, rev, strings.Repeat("x", size)))
+				}
+			}
+			write(0)
+			rd := f.watch(&watchroutev1.WatchRequest{})
+			rd.drainTo(rev)
+			for range rounds {
+				write(0)
+			}
+			awaitPump(t, f, rev)
+			until := rev
+			began, token := len(rd.all), rd.last
+			for n := range names {
+				if n == c.trim {
+					for range 15 { // more than the ring holds
+						write(20_000)
+					}
+					awaitPump(t, f, rev)
+					if _, trimmed := f.hub.Memory(); trimmed < names*rounds {
+						t.Fatalf("the ring lost %d batches only", trimmed)
+					}
+				}
+				if rd.last != token {
+					t.Fatalf("there is a token after %d of %d names", n, names)
+				}
+				if got, err := rd.apply(hub.Budget{Events: 1}); err != nil || got != 1 {
+					t.Fatalf("after %d names it is told %d messages, %v", n, got, err)
+				}
+			}
+			for n, e := range rd.all[began:] {
+				if want := until - names + 1 + uint64(n); e.GetResource().GetRevision() != want || e.Coalesced != rounds-1 {
+					t.Errorf("event %d is %v, not of revision %d", n, e, want)
+				}
+			}
+			for rd.w.Cursor() < until { // a bookmark may say so
+				if _, err := rd.apply(hub.Budget{Events: 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rd.drainTo(rev)
+		})
+	}
+}
+
 // In the middle of a catch-up, after events without a token, nothing carries one: the
 // reader would be told again what it had before that.
 func TestWatch_NoTokenInTheMiddleOfACatchUp(t *testing.T) {

@@ -164,7 +164,11 @@ func read(f *fixture, rd *reader, k kind, r *rand.Rand, last chan struct{}, fina
 			}
 			rd.open(f, again)
 		}
-		n, err := rd.apply(hub.Budget{Bytes: 1 + r.IntN(2000), Events: -1})
+		budget := hub.Budget{Bytes: 1 + r.IntN(2000), Events: -1}
+		if r.IntN(2) == 0 {
+			budget.Events = 1 + r.IntN(5)
+		}
+		n, err := rd.apply(budget)
 		if err != nil {
 			rd.t.Error(err)
 			return

@@ -47,14 +47,19 @@ func (v *view) encodedLocked() *encoded {
 	return v.encoded
 }
 
-// fold is what the entries after one revision amount to within a budget, encoded: many
-// watches that are behind are at the same place.
+// fold is what the entries after one revision amount to, and what of that is after
+// what was told and within a budget, encoded: many watches that are behind are at the
+// same place.
 type fold struct {
 	codec       string
-	from, until uint64 // of the entries that there were
+	from, until uint64   // of the entries that there were
+	steps       []folded // all of them, by revision
+	told        uint64
 	budget      Budget
-	to          uint64 // the last one that went in
 	frames      []Frame
+	to          uint64 // the last revision in the frames, or until
+	clean       bool   // `to` is a place for a token
+	whole       bool   // nothing is after it
 	size        int
 }
 
@@ -234,6 +239,12 @@ func (v *view) forget(revision uint64) {
 			before := t.size
 			t.forget(base)
 			freed += before - t.size
+		}
+		for i := range v.encoded.folds { // nobody can be where they begin any longer
+			if f := &v.encoded.folds[i]; f.from < base {
+				freed += f.size
+				*f = fold{codec: f.codec}
+			}
 		}
 	}
 	v.col.grow(-int64(freed))

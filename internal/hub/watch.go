@@ -355,7 +355,7 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 		w.begun = true
 		dst = append(dst, w.frame(Message{Kind: Started, Mode: w.mode, SilenceLimit: 2 * w.heartbeat}))
 	}
-	if w.drain.Load() {
+	if w.drain.Load() && (b.Events == 0 || !w.halfTold()) {
 		return append(dst, w.frame(Message{Kind: Drain, ReconnectAfter: w.hub.reconnectAfter()})), ErrDrained
 	}
 	if w.reset != 0 {
@@ -385,6 +385,12 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 		}
 	}
 	return dst, err
+}
+
+// halfTold says whether the watch is in the middle of a fold, between two tokens: it
+// goes on to the next one before it drains.
+func (w *Watch) halfTold() bool {
+	return w.reading != nil && w.reading.fold && w.reading.pos.Revision != w.cursor.Load()
 }
 
 // frame encodes a message of this watch alone, which says where the watch stands.
