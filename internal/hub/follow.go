@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 	"unsafe"
+
+	"github.com/watchroute/watchroute/internal/changelog"
 )
 
 // follow hands out what the view has after the cursor; where the view does not
@@ -22,8 +24,8 @@ func (w *Watch) follow(dst []Frame, b Budget, now time.Time) ([]Frame, error) {
 			if r := w.reading; r != nil { // the log has the rest of it
 				r.fold, r.open = false, true
 			} else {
-				w.reading = &reading{from: w.cursor.Load(), at: w.col.pumped.Load()}
-				w.reading.pos.Revision = w.reading.from
+				from := w.cursor.Load()
+				w.reading = &reading{from: from, at: w.col.pumped.Load(), pos: changelog.Position{Revision: from}}
 			}
 		}
 		var err error
@@ -46,18 +48,17 @@ func (w *Watch) remembered() bool {
 	return from >= w.view.base.Load()
 }
 
-// live hands out the view's entries after the cursor, unless the view does not reach
-// down to it.
+// live hands out the view's entries after the cursor, or goes on with the fold of
+// them that is being handed out, unless the view does not reach down to there.
 func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) {
-	v, cursor, head := w.view, w.cursor.Load(), w.col.pumped.Load()
-	if r := w.reading; r != nil {
-		if !w.remembered() && r.pos.Revision == cursor {
-			w.reading = nil // nothing is half told
-			return w.live(dst, b, now)
-		}
-		return w.liveFold(dst, b, now, r.from, r.pos.Revision, r.at)
+	if !w.remembered() && !w.halfTold() {
+		w.reading = nil // what the fold has left comes after the cursor
 	}
-	if cursor >= head {
+	v, from, head := w.view, w.cursor.Load(), w.col.pumped.Load()
+	if w.reading != nil {
+		from, head = w.reading.from, w.reading.at
+	}
+	if from >= head {
 		return dst, w.remembered()
 	}
 	v.mu.Lock()
@@ -65,63 +66,62 @@ func (w *Watch) live(dst []Frame, b Budget, now time.Time) (_ []Frame, ok bool) 
 		v.mu.Unlock()
 		return dst, false
 	}
-	pending := v.between(cursor, head)
+	pending := v.between(from, head)
 	if len(pending) == 0 {
 		v.mu.Unlock()
 		w.moveTo(head)
 		return dst, true
 	}
 	last := pending[len(pending)-1]
-	var at uint64
-	if !v.every && repeated(pending, cursor) {
-		v.mu.Unlock()
-		return w.liveFold(dst, b, now, cursor, cursor, head)
-	}
-	t := v.tapeLocked(w.codec)
-	before := t.size
-	if t.reach(v, cursor, head, b.Bytes) {
-		dst, at = t.read(dst, cursor, b)
+	if w.reading != nil || !v.every && repeated(pending, from) {
+		dst = w.foldLocked(dst, pending, from, head, b)
 	} else {
-		alone := tape{codec: w.codec, after: cursor, until: cursor}
-		alone.encode(v, pending, b.Bytes)
-		dst, at = alone.read(dst, cursor, b)
+		dst = w.tapeLocked(dst, pending, from, head, b)
 	}
-	v.col.grow(int64(t.size - before))
 	v.mu.Unlock()
-	if at == last.revision {
-		at = head
-	}
-	w.moveTo(at)
 	w.meter.Delivered(now.Sub(last.time))
 	return dst, true
 }
 
-// liveFold hands out what the entries after one revision and up to another amount to,
-// of that what was not told yet. Where that is more than the budget, the rest of it is
-// next, whatever comes meanwhile: so the watch gets each name once for all that it
-// missed, however slow it is.
-func (w *Watch) liveFold(dst []Frame, b Budget, now time.Time, from, told, until uint64) (_ []Frame, ok bool) {
+// tapeLocked hands out the entries one by one, as far as the budget goes.
+func (w *Watch) tapeLocked(dst []Frame, pending []*entry, from, head uint64, b Budget) []Frame {
 	v := w.view
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if from < v.base.Load() {
-		return dst, false
+	t := v.tapeLocked(w.codec)
+	before := t.size
+	var at uint64
+	if t.reach(v, from, head, b.Bytes) {
+		dst, at = t.read(dst, from, b)
+	} else {
+		alone := tape{codec: w.codec, after: from, until: from}
+		alone.encode(v, pending, b.Bytes)
+		dst, at = alone.read(dst, from, b)
 	}
-	pending := v.between(from, until)
-	f := v.foldLocked(w.codec, pending, from, told, b)
-	dst = append(dst, f.frames...)
-	w.meter.Delivered(now.Sub(pending[len(pending)-1].time))
-	if f.whole {
+	v.col.grow(int64(t.size - before))
+	if at == pending[len(pending)-1].revision {
+		at = head
+	}
+	w.moveTo(at)
+	return dst
+}
+
+// foldLocked hands out what the entries amount to, of that what was not told yet. Where
+// that is more than the budget, the rest of it is next, whatever comes meanwhile: so the
+// watch gets each name once for all that it missed, however slow it is.
+func (w *Watch) foldLocked(dst []Frame, pending []*entry, from, head uint64, b Budget) []Frame {
+	told := from
+	if w.reading != nil {
+		told = w.reading.pos.Revision
+	}
+	f := w.view.foldLocked(w.codec, pending, from, told, b)
+	w.reading = &reading{from: from, at: head, fold: true, pos: changelog.Position{Revision: f.to}}
+	switch {
+	case f.whole:
 		w.reading = nil
-		w.moveTo(until)
-		return dst, true
-	}
-	w.reading = &reading{from: from, at: until, fold: true}
-	w.reading.pos.Revision = f.to
-	if f.clean {
+		w.moveTo(head)
+	case f.clean:
 		w.moveTo(f.to)
 	}
-	return dst, true
+	return append(dst, f.frames...)
 }
 
 // moveTo: everything up to a revision was handed out.

@@ -9,17 +9,25 @@ import (
 
 // commitGroups is the committer. It ends when the queue is closed and empty.
 func (l *Log) commitGroups() {
-	var group []*pending
-	gather := newGather(l.config.CommitDelay)
-	for l.queue.await(1, nil) > 0 {
-		gather.wait(l.queue)
-		group = l.queue.take(group[:0])
-		began := time.Now()
+	l.queue.groups(newGather(l.config.CommitDelay), func(group []*pending) error {
 		batches, err := l.commit(group)
 		if err == nil {
 			l.subscribers.call(batches)
 		}
-		gather.committed(len(group), l.queue.len(), began, time.Now())
+		return err
+	})
+}
+
+// groups gives the writes to commit in groups, and answers them, until the queue is
+// closed and empty.
+func (q *queue) groups(g *gather, commit func([]*pending) error) {
+	var group []*pending
+	for q.await(1, nil) > 0 {
+		g.wait(q)
+		group = q.take(group[:0])
+		began := time.Now()
+		err := commit(group)
+		g.committed(len(group), q.len(), began, time.Now())
 		for _, p := range group {
 			if err != nil {
 				p.result, p.err = changelog.Result{}, err

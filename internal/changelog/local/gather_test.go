@@ -12,42 +12,28 @@ import (
 	"github.com/watchroute/watchroute/internal/changelog"
 )
 
-// committed is one commit of a simulated log.
-type committed struct {
-	writes int
-	begin  time.Duration
-}
-
 // bench is a committer whose commits take a time and do nothing else.
 type bench struct {
-	queue   *queue
-	began   time.Time
-	mu      sync.Mutex
-	commits []committed
-	waits   []time.Duration // of writes
+	queue *queue
+	mu    sync.Mutex
+	sizes []int           // of groups
+	waits []time.Duration // of writes
 }
 
 func simulate(t *testing.T, delay, took time.Duration, body func(b *bench)) *bench {
 	t.Helper()
 	b := &bench{}
 	synctest.Test(t, func(*testing.T) {
-		b.queue, b.began = newQueue(1024, 4<<20), time.Now()
+		b.queue = newQueue(1024, 4<<20)
 		var committer sync.WaitGroup
 		committer.Go(func() {
-			g := newGather(delay)
-			for b.queue.await(1, nil) > 0 {
-				g.wait(b.queue)
-				group := b.queue.take(nil)
-				began := time.Now()
+			b.queue.groups(newGather(delay), func(group []*pending) error {
 				time.Sleep(took)
-				g.committed(len(group), b.queue.len(), began, time.Now())
 				b.mu.Lock()
-				b.commits = append(b.commits, committed{len(group), began.Sub(b.began)})
-				b.mu.Unlock()
-				for _, p := range group {
-					close(p.done)
-				}
-			}
+				defer b.mu.Unlock()
+				b.sizes = append(b.sizes, len(group))
+				return nil
+			})
 		})
 		body(b)
 		b.queue.close()
@@ -77,9 +63,9 @@ func (b *bench) crowd(wg *sync.WaitGroup, every time.Duration, n int) {
 
 // perCommit gives the mean size of the groups but the first ones.
 func (b *bench) perCommit() float64 {
-	writes, late := 0, b.commits[len(b.commits)/3:]
-	for _, c := range late {
-		writes += c.writes
+	writes, late := 0, b.sizes[len(b.sizes)/3:]
+	for _, n := range late {
+		writes += n
 	}
 	return float64(writes) / float64(len(late))
 }

@@ -16,6 +16,7 @@ type pending struct {
 	result changelog.Result
 	err    error
 	done   chan struct{}
+	bytes  int // size, once it is in the queue
 }
 
 // size is about what the write takes on the disk.
@@ -49,8 +50,9 @@ func (q *queue) push(p *pending) bool {
 	if q.closed {
 		return false
 	}
+	p.bytes = p.size()
 	q.items = append(q.items, p)
-	q.size += p.size()
+	q.size += p.bytes
 	q.tell()
 	return true
 }
@@ -108,7 +110,7 @@ func (q *queue) take(group []*pending) []*pending {
 	defer q.mu.Unlock()
 	n, bytes := 0, 0
 	for ; n < len(q.items) && n < q.writes && (n == 0 || bytes < q.bytes); n++ {
-		bytes += q.items[n].size()
+		bytes += q.items[n].bytes
 	}
 	group = append(group, q.items[:n]...)
 	left := copy(q.items, q.items[n:])
