@@ -114,3 +114,58 @@ func settle(b *testing.B, w *hub.Watch) {
 		}
 	}
 }
+
+// BenchmarkSlowReaders is one piece, of one event, of what readers of one view missed:
+// 60,000 changes of 1,000 names. Readers that are at different places make the fold
+// anew for each piece.
+func BenchmarkSlowReaders(b *testing.B) {
+	const names, pending = 1000, 60_000
+	for readers := range 2 {
+		b.Run(fmt.Sprintf("readers=%d", readers+1), func(b *testing.B) {
+			log := changelogtest.NewMem(b)
+			schemas, err := schema.NewRegistry(nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			h, err := hub.New(hub.Config{Log: log, Schemas: schemas})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer h.Close()
+			revision := uint64(0)
+			put := func(n int) {
+				for i := range n {
+					res, err := log.Write(b.Context(), changelog.Write{Collection: "things", Ops: []changelog.Op{
+						{ID: fmt.Sprint(i % names), Data: fmt.Appendf(nil, `{"n":%d}`, revision)}}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					revision = res.Revision
+				}
+			}
+			put(names)
+			var watches []*hub.Watch
+			for i := range readers + 1 {
+				w, err := h.Open(b.Context(), hub.Request{Watch: whole(i), Codec: wire.Proto, Transport: "bench"})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer w.Close(nil)
+				settle(b, w)
+				watches = append(watches, w)
+				put(10) // the next one is further on
+			}
+			put(pending)
+			if err := h.AwaitRevision(b.Context(), "things", revision); err != nil {
+				b.Fatal(err)
+			}
+			n := 0
+			for b.Loop() {
+				if _, err := watches[n%len(watches)].Next(nil, hub.Budget{Events: 1}); err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		})
+	}
+}

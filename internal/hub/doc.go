@@ -22,7 +22,8 @@
 //
 // Order: the frames of a watch are in revision order. A frame with a token stands
 // where everything before it was handed out and no batch is cut; the frames of a
-// snapshot, of a split batch and of a catch-up carry none but for the last.
+// snapshot, of a split batch and of a catch-up carry none but for the last, and those of
+// what a slow reader missed, folded, where a name is half told.
 //
 // Newcomers share snapshots: the state of a view at a revision is read and encoded
 // once for all that begin at about the same time.

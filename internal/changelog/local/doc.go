@@ -7,7 +7,7 @@
 // clock does.
 //
 // Groups: the committer takes all the writes that wait, up to a bound in number
-// and in bytes, checks them one by one, each seeing those before it, writes what
+// and in bytes; where many come it lets them wait for others first, see gather. It checks them one by one, each seeing those before it, writes what
 // they change as one batch, and waits for the disk. Then it calls the subscribers
 // and answers the writers. A write that changed nothing or was refused is answered
 // with its group: everything that it saw is durable.
