@@ -116,8 +116,7 @@ func settle(b *testing.B, w *hub.Watch) {
 }
 
 // BenchmarkSlowReaders is one piece, of one event, of what readers of one view missed:
-// 60,000 changes of 1,000 names. Readers that are at different places make the fold
-// anew for each piece.
+// 60,000 changes of 1,000 names. The readers are at different places.
 func BenchmarkSlowReaders(b *testing.B) {
 	const names, pending = 1000, 60_000
 	for readers := range 2 {

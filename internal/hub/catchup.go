@@ -21,6 +21,7 @@ type reading struct {
 	// The view's entries are being folded, not the log: what they amount to is handed
 	// out by revision, up to pos so far.
 	fold bool
+	half int // see place
 
 	// A snapshot that is shared, and the next segment of it. Then pos is where the
 	// one before it ended.
@@ -28,8 +29,8 @@ type reading struct {
 	next   int
 }
 
-// piece collects events until the budget is full.
-type piece struct {
+// portion collects events until the budget is full.
+type portion struct {
 	budget Budget
 	events []Event
 	bytes  int
@@ -40,7 +41,7 @@ type piece struct {
 // takes nothing lets others have their turn too.
 const mostLooked = 10_000
 
-func (p *piece) add(e Event) {
+func (p *portion) add(e Event) {
 	p.events = append(p.events, e)
 	p.bytes += 128
 	if e.Value != nil {
@@ -48,14 +49,14 @@ func (p *piece) add(e Event) {
 	}
 }
 
-func (p *piece) full() bool {
+func (p *portion) full() bool {
 	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events || p.looked >= mostLooked
 }
 
 // ends says whether the piece ends before a record. A revision is never cut: until
 // the next piece a bookmark may stand at the last one, and nothing at or below it
 // may still be to come.
-func (p *piece) ends(at changelog.Position, next *changelog.Record) bool {
+func (p *portion) ends(at changelog.Position, next *changelog.Record) bool {
 	p.looked++
 	return p.full() && next.Revision != at.Revision
 }
@@ -88,7 +89,7 @@ func (w *Watch) readSnapshot(dst []Frame, b Budget) ([]Frame, error) {
 		}
 		r.shared = nil
 	}
-	p := piece{budget: b}
+	p := portion{budget: b}
 	free, err := w.hub.catchUpSlot()
 	if err != nil {
 		return dst, err
@@ -124,7 +125,7 @@ func (w *Watch) goOn(handedOut bool) {
 }
 
 // state collects a piece of the state at a revision, and says whether it is the last.
-func (w *Watch) state(p *piece, r *reading) (whole bool, err error) {
+func (w *Watch) state(p *portion, r *reading) (whole bool, err error) {
 	if r.at == 0 {
 		return true, nil
 	}
@@ -238,7 +239,7 @@ func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
 // everyChange reads each change. Every piece ends with a whole batch, and with a
 // token.
 func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
-	r, p := w.reading, piece{budget: b}
+	r, p := w.reading, portion{budget: b}
 	done := r.pos.Revision
 	whole := true
 	for ch, err := range w.hub.cfg.Log.History(w.hub.ctx, w.col.name, r.pos, r.at) {
@@ -273,7 +274,7 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 // the changes before are no longer retained. Batches that were partly superseded are
 // whole again only at the end, so only the last piece has a token.
 func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
-	r, p := w.reading, piece{budget: b}
+	r, p := w.reading, portion{budget: b}
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)
 	retained := r.from >= bounds.History
 	if !retained && !w.view.exact() { // dropped since catchUp looked

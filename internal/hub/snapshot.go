@@ -215,7 +215,7 @@ func (w *Watch) segment(s *snapshot, i int) (*segment, found, error) {
 		return nil, none, err
 	}
 	defer free()
-	p, r := piece{budget: Budget{Bytes: segmentBytes, Events: -1}}, reading{at: s.at, pos: s.pos}
+	p, r := portion{budget: Budget{Bytes: segmentBytes, Events: -1}}, reading{at: s.at, pos: s.pos}
 	whole, err := w.state(&p, &r)
 	if err != nil {
 		all.drop(s)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/changelog"
@@ -35,8 +36,9 @@ type view struct {
 // encoded is what of a view is encoded, one of each for each codec that was asked for.
 type encoded struct {
 	tapes     []*tape
-	folds     []fold // the last one
+	pieces    []piece // the last one
 	snapshots []*snapshot
+	links     links
 }
 
 // encodedLocked gives it to who wants to add to it.
@@ -45,22 +47,6 @@ func (v *view) encodedLocked() *encoded {
 		v.encoded = &encoded{}
 	}
 	return v.encoded
-}
-
-// fold is what the entries after one revision amount to, and what of that is after
-// what was told and within a budget, encoded: many watches that are behind are at the
-// same place.
-type fold struct {
-	codec       string
-	from, until uint64   // of the entries that there were
-	steps       []folded // all of them, by revision
-	told        uint64
-	budget      Budget
-	frames      []Frame
-	to          uint64 // the last revision in the frames, or until
-	clean       bool   // `to` is a place for a token
-	whole       bool   // nothing is after it
-	size        int
 }
 
 // entry is what one batch means to a view.
@@ -82,6 +68,8 @@ type step struct {
 	old, new  *schema.Value     // masked; nil: not in the selection
 	existed   bool              // before, in the selection or not
 	coalesced uint32
+	// The steps of the same name in the view before and after; see links.
+	prev, next *step
 }
 
 // step says what a change means to the view, and whether it is an event.
@@ -183,7 +171,7 @@ func (v *view) entryOf(sl *slot) *entry {
 		}
 		e.again = max(e.again, c.record.Prev)
 		e.steps = append(e.steps, st)
-		e.size += 64
+		e.size += int(unsafe.Sizeof(st))
 	}
 	return e
 }
@@ -217,6 +205,9 @@ func (v *view) backfill(from uint64, slots []*slot) {
 	}
 	v.entries = append(older, v.entries...)
 	v.base.Store(from)
+	if v.encoded != nil && len(older) > 0 {
+		v.col.grow(-int64(v.encoded.links.drop()))
+	}
 }
 
 // forget drops the entries up to a revision: their slot leaves the ring.
@@ -233,20 +224,21 @@ func (v *view) forget(revision uint64) {
 	}
 	base := max(v.base.Load(), v.entries[n-1].revision)
 	v.base.Store(base)
-	v.entries = slices.Delete(v.entries, 0, n)
 	if v.encoded != nil {
+		freed += v.encoded.links.forget(v.entries[:n])
 		for _, t := range v.encoded.tapes {
 			before := t.size
 			t.forget(base)
 			freed += before - t.size
 		}
-		for i := range v.encoded.folds { // nobody can be where they begin any longer
-			if f := &v.encoded.folds[i]; f.from < base {
-				freed += f.size
-				*f = fold{codec: f.codec}
+		for i := range v.encoded.pieces { // nobody can be where they begin any longer
+			if p := &v.encoded.pieces[i]; p.from < base {
+				freed += p.size
+				*p = piece{codec: p.codec}
 			}
 		}
 	}
+	v.entries = slices.Delete(v.entries, 0, n)
 	v.col.grow(-int64(freed))
 }
 
@@ -262,9 +254,10 @@ func (v *view) drop() {
 		for _, t := range v.encoded.tapes {
 			freed += t.size
 		}
-		for i := range v.encoded.folds {
-			freed += v.encoded.folds[i].size
+		for i := range v.encoded.pieces {
+			freed += v.encoded.pieces[i].size
 		}
+		freed += v.encoded.links.drop()
 		v.col.hub.snapshots.drop(v.encoded.snapshots...)
 	}
 	v.col.grow(-int64(freed))
