@@ -9,8 +9,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# buf and staticcheck are tools of a module of their own: in go.mod they would
-# drag a hundred modules and another protobuf runtime into the product.
+# buf, staticcheck and govulncheck are tools of a module of their own: in go.mod they
+# would drag a hundred modules and another protobuf runtime into the product.
 TOOL := go tool -modfile=proto/tools/go.mod
 BUF := $(TOOL) buf
 
@@ -83,7 +83,7 @@ generate: deps npm ## Write gen/ anew from proto/, and the console from gen/
 	npm run -s build --prefix gateway/console
 
 .PHONY: lint
-lint: lint-proto vet ## Look for mistakes in the contracts and in the Go code
+lint: lint-proto vet deps-review vulncheck ## Look for mistakes in the contracts, in the Go code and in what it builds upon
 	@$(TOOL) staticcheck -checks $(CHECKS) ./...
 	if [ -f e2e/go.mod ]; then
 		staticcheck=$$($(TOOL) -n staticcheck)
@@ -125,6 +125,14 @@ fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
 vet: ## Run go vet
 	@go vet ./...
 	if [ -f e2e/go.mod ]; then (cd e2e && go vet ./...); (cd e2e/peers && go vet ./...); fi
+
+.PHONY: deps-review
+deps-review: ## Compare what is built upon with docs/dependencies.md: reasons, licences, overrides
+	@go run ./internal/dependencies review
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the code calls, with govulncheck
+	@go run ./internal/dependencies vulnerabilities "$$($(TOOL) -n govulncheck)" . $$([ ! -f e2e/go.mod ] || echo e2e)
 
 .PHONY: lint-proto
 lint-proto: deps ## Check style and format of the contracts

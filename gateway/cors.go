@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/rs/cors"
+
+	"github.com/watchroute/watchroute/server"
 )
 
 // origins are those of other sites that may call.
@@ -55,6 +57,11 @@ func (o *origins) permit(r *http.Request) bool {
 	if origin == "" || r.Header.Get("Sec-Fetch-Site") == "same-origin" || o.allow(origin) {
 		return true
 	}
+	return sameHost(origin, r)
+}
+
+// sameHost says whether an origin is that of the host that a request names.
+func sameHost(origin string, r *http.Request) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
 		return false
@@ -79,8 +86,10 @@ func (g *Gateway) cors(next http.Handler) http.Handler {
 		AllowOriginFunc: g.origins.allow,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch},
 		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID",
-			"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent"},
+			"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent", server.TenantHeader},
 		ExposedHeaders: []string{"ETag", "Retry-After", revisionHeader, "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"},
-		MaxAge:         600,
+		// A cookie of ours counts only where the origin is allowed by name.
+		AllowCredentials: !g.origins.all,
+		MaxAge:           600,
 	}).Handler(next)
 }

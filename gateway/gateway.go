@@ -12,6 +12,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 	"github.com/watchroute/watchroute/server"
@@ -25,10 +26,21 @@ type Config struct {
 	Contracts *contract.Set
 	// GRPC is what gRPC-Web reaches. Default: there is no gRPC-Web.
 	GRPC *grpc.Server
+	// OnePort serves native gRPC that comes over HTTP/2, too: where OnePort sorts
+	// connections over TLS, a client that offers both versions of HTTP is taken for
+	// none of gRPC. It costs several times what gRPC's own server takes. Default: it
+	// is refused.
+	OnePort bool
 	// AllowedOrigins are the origins of other sites whose pages may call, such as
 	// https://shop.example.com or https://*.example.com; `*` allows all. Default:
 	// none, a page of this server's own origin may always.
 	AllowedOrigins []string
+	// Access says who calls; it is the Service's, too. Default: nobody asks.
+	Access *access.Control
+	// Cookie is the cookie that may hold a credential. Default: DefaultCookie.
+	Cookie string
+	// TrustedProxies are those whose X-Forwarded-For is believed. Default: none.
+	TrustedProxies Proxies
 	// LocalOnly refuses requests whose Host is neither this machine's loopback nor
 	// that of an allowed origin: for a node without credentials, which a page must
 	// not reach under a name of its own. Default: false.
@@ -101,6 +113,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxMessageBytes == 0 {
 		c.MaxMessageBytes = 1 << 20
+	}
+	if c.Cookie == "" {
+		c.Cookie = DefaultCookie
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
@@ -206,20 +221,31 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/readyz":
 		g.readyz(w, r)
 		return
-	case r.URL.Path == "/metrics" && g.cfg.Metrics != nil:
-		g.cfg.Metrics.ServeHTTP(w, r)
-		return
 	}
 	if (r.Method != http.MethodGet && r.Method != http.MethodHead || wantsWebSocket(r)) && !g.origins.permit(r) {
 		g.fail(w, r, forbidden(r.Header.Get("Origin")))
 		return
 	}
+	if r.Method == http.MethodOptions && !g.web.takes(r) {
+		w.Header().Set("Allow", g.allowed(r))
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	entered, err := g.enter(r)
+	if err != nil {
+		g.fail(w, r, err)
+		return
+	}
+	r = entered
 	switch {
 	case g.web.takes(r):
 		g.web.ServeHTTP(w, r)
-	case r.Method == http.MethodOptions:
-		w.Header().Set("Allow", g.allowed(r))
-		w.WriteHeader(http.StatusNoContent)
+	case r.URL.Path == "/metrics" && g.cfg.Metrics != nil:
+		if err := operator(r.Context()); err != nil {
+			g.fail(w, r, err)
+			return
+		}
+		g.cfg.Metrics.ServeHTTP(w, r)
 	case r.URL.Path == sessionPath && wantsWebSocket(r):
 		g.serveSession(w, r)
 	case r.Method == http.MethodHead:
@@ -240,13 +266,17 @@ func (g *Gateway) notFound(w http.ResponseWriter, r *http.Request) {
 }
 
 // Server makes an http.Server for a Gateway, without a time limit for answers, as
-// watches have none. handler is the Gateway, or what wraps it.
+// watches have none. handler is the Gateway, or what wraps it. Over TLS it speaks
+// HTTP/2 too, with at most 1000 streams on a connection.
 func Server(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		// Without it nothing would cut off a client that stops reading: HTTP/2 can
+		// only reset a stream on a connection that takes bytes.
+		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: 1000, WriteByteTimeout: 30 * time.Second},
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,21 +19,33 @@ import (
 // the origin are checked before.
 type grpcWeb struct {
 	wrapped *grpcweb.WrappedGrpcServer
+	native  http.Handler // of gRPC itself; nil: it is refused
 	timeout time.Duration
 	calls   atomic.Int64 // under way
 }
 
 func newGRPCWeb(g *Gateway) *grpcWeb {
-	return &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapHandler(answered(g.cfg.GRPC),
+	calls := answered(g.cfg.GRPC)
+	w := &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapHandler(calls,
 		grpcweb.WithEndpointsFunc(func() []string { return grpcweb.ListGRPCResources(g.cfg.GRPC) }),
 		grpcweb.WithWebsockets(true),
 		grpcweb.WithWebsocketPingInterval(g.cfg.PingInterval),
 		grpcweb.WithWebsocketsMessageReadLimit(int64(g.cfg.MaxRequestBytes)))}
+	if g.cfg.OnePort {
+		w.native = calls
+	}
+	return w
 }
 
-// takes says whether a request is gRPC-Web.
+// takes says whether a request is gRPC-Web, or gRPC that is served beside it.
 func (w *grpcWeb) takes(r *http.Request) bool {
-	return w != nil && (w.wrapped.IsGrpcWebRequest(r) || w.wrapped.IsGrpcWebSocketRequest(r))
+	return w != nil && (w.wrapped.IsGrpcWebRequest(r) || w.wrapped.IsGrpcWebSocketRequest(r) || w.takesNative(r))
+}
+
+func (w *grpcWeb) takesNative(r *http.Request) bool {
+	const content = "application/grpc"
+	t := r.Header.Get("Content-Type")
+	return w.native != nil && r.ProtoMajor == 2 && r.Method == http.MethodPost && (t == content || strings.HasPrefix(t, content+"+") || strings.HasPrefix(t, content+";"))
 }
 
 // ServeHTTP implements http.Handler. A client that does not read is cut off after
@@ -41,8 +54,12 @@ func (w *grpcWeb) takes(r *http.Request) bool {
 func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.calls.Add(1)
 	defer w.calls.Add(-1)
-	r = r.Clone(server.WithTransport(r.Context(), "grpc-web"))
 	out := &grpcWebWriter{answer{&outlet{w: rw, rc: http.NewResponseController(rw), timeout: w.timeout}}}
+	if w.takesNative(r) {
+		w.native.ServeHTTP(out, r)
+		return
+	}
+	r = r.Clone(server.WithTransport(r.Context(), "grpc-web"))
 	if w.wrapped.IsGrpcWebSocketRequest(r) {
 		w.wrapped.HandleGrpcWebsocketRequest(out, r)
 		return

@@ -24,6 +24,8 @@ type lineSet struct {
 	clock  *clock.Clock
 	pens   sync.Pool // of *pen
 	done   chan struct{}
+	// running are goroutines that the poller's calls have begun.
+	running sync.WaitGroup
 
 	mu    sync.Mutex // before line.mu
 	open  map[*line]struct{}
@@ -83,7 +85,21 @@ func (ls *lineSet) close() {
 		l.Left(net.ErrClosed)
 	}
 	<-empty
+	ls.running.Wait()
 	ls.clock.Close()
+}
+
+// leaving gives what is closed when the client leaves, before the line has a watch.
+func (l *line) leaving() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := make(chan struct{})
+	if l.gone != nil {
+		close(left)
+	} else {
+		l.left = left
+	}
+	return left
 }
 
 // line is one such connection. The hub's goroutine for it writes messages; the

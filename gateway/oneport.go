@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -10,19 +11,26 @@ import (
 // peekTime is how long a new connection may take to say what it speaks.
 const peekTime = 10 * time.Second
 
-// OnePort serves gRPC and HTTP/1 on one plaintext port: a connection that begins
-// with HTTP/2's preface goes to gRPC, every other to HTTP; one that says nothing for
-// 10 seconds is closed. Closing one of the two listeners turns its connections away;
-// closing both closes l, and waits for what was started here.
-func OnePort(l net.Listener) (grpc, http net.Listener) {
+// OnePort serves gRPC and HTTP on one port. Without settings of TLS a connection that
+// begins with HTTP/2's preface goes to gRPC, every other to HTTP/1. With them the
+// handshake is made here, and a client that offers HTTP/2 and not HTTP/1.1 (ALPN) goes
+// to gRPC, whose server needs Handshaken; every other to HTTP, where it gets HTTP/2 if
+// it wants that. One that takes longer than 10 seconds is closed. Closing one of the
+// two listeners turns its connections away; closing both closes l, and waits for what
+// was started here.
+func OnePort(l net.Listener, settings *tls.Config) (grpc, http net.Listener) {
 	p := &onePort{Listener: l, done: make(chan struct{}), peeking: map[net.Conn]struct{}{}}
+	if settings != nil {
+		p.tls = noteOffers(settings)
+	}
 	p.grpc, p.http = newBranch(p), newBranch(p)
 	p.running.Go(p.accept)
-	return p.grpc, p.http
+	return Newcomers(p.grpc), p.http
 }
 
 type onePort struct {
 	net.Listener
+	tls        *tls.Config // nil: plaintext
 	grpc, http *branch
 	running    sync.WaitGroup
 
@@ -136,7 +144,7 @@ func (p *onePort) sort(c net.Conn) {
 	p.peeking[c] = struct{}{}
 	p.mu.Unlock()
 
-	b, said, err := p.peek(c)
+	b, ready, err := p.meet(c)
 
 	p.mu.Lock()
 	delete(p.peeking, c)
@@ -146,12 +154,21 @@ func (p *onePort) sort(c net.Conn) {
 		return
 	}
 	select {
-	case b.conns <- &peeked{Conn: c, said: said}:
+	case b.conns <- ready:
 	case <-b.closed:
 		_ = c.Close()
 	case <-b.failed:
 		_ = c.Close()
 	}
+}
+
+// meet finds out which protocol a connection speaks.
+func (p *onePort) meet(c net.Conn) (b *branch, ready net.Conn, err error) {
+	if p.tls != nil {
+		return p.shake(c)
+	}
+	b, said, err := p.peek(c)
+	return b, &peeked{Conn: c, said: said}, err
 }
 
 // peek reads until it is clear which protocol is spoken.

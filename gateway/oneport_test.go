@@ -21,7 +21,7 @@ func TestOnePort_ServesBoth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls, pages := OnePort(l)
+	calls, pages := OnePort(l, nil)
 	gs := grpc.NewServer()
 	healthpb.RegisterHealthServer(gs, health.NewServer())
 	hs := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +94,7 @@ func TestOnePort_ClosesInAnyOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		calls, pages := OnePort(l)
+		calls, pages := OnePort(l, nil)
 		var c net.Conn
 		if c, err = net.Dial("tcp", l.Addr().String()); err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestOnePort_ABrokenPortIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls, pages := OnePort(l)
+	calls, pages := OnePort(l, nil)
 	_ = l.Close()
 	for _, l := range []net.Listener{calls, pages} {
 		if _, err := l.Accept(); err == nil {

@@ -69,10 +69,14 @@ func (o *outlet) frames(frames []hub.Frame) error {
 // within bounds the time of what f writes. After a failure the deadline stays: the
 // connection is over, and must not hold up whoever closes it.
 func (o *outlet) within(f func() error) error {
-	if err := o.rc.SetWriteDeadline(time.Now().Add(o.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	began := time.Now()
+	if err := o.rc.SetWriteDeadline(began.Add(o.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	if err := f(); err != nil {
+		if time.Since(began) >= o.timeout {
+			err = os.ErrDeadlineExceeded // HTTP/2 only says that the stream is over
+		}
 		return lost(err, o.timeout)
 	}
 	if err := o.rc.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,7 +24,28 @@ func query(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, resource.Errorf(resource.InvalidField, "the URL's parameters are malformed: %s", strings.TrimPrefix(err.Error(), "invalid "))
 	}
+	if p := acceptedProjection(r); p != "" && !values.Has(projectionName) {
+		values.Set(projectionName, p)
+	}
 	return values, nil
+}
+
+// projectionName is the parameter of Accept's media types, and of the URL, by which a
+// reader asks for a shape.
+const projectionName = "projection"
+
+// acceptedProjection gives the projection that the Accept header of a read asks for, as
+// in `application/json; projection=summary.v1`.
+func acceptedProjection(r *http.Request) string {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return ""
+	}
+	for _, text := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		if _, params, err := mime.ParseMediaType(text); err == nil && params[projectionName] != "" {
+			return params[projectionName]
+		}
+	}
+	return ""
 }
 
 // takeWait takes the parameter wait out of the others; 0: there is none. More than

@@ -33,7 +33,8 @@ func (g *Gateway) serveSession(w http.ResponseWriter, r *http.Request) {
 		if err == nil {
 			return nil
 		}
-		return s.form.Control(&watchroutev1.SessionResponse{Body: &watchroutev1.SessionResponse_Closed{Closed: wire.Status(err).Proto()}})
+		last := s.form.Control(&watchroutev1.SessionResponse{Body: &watchroutev1.SessionResponse_Closed{Closed: wire.Status(err).Proto()}})
+		return append(wire.AppendFrameHeader(nil, byte(s.opcode), len(last)), last...)
 	})
 }
 

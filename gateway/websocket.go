@@ -38,7 +38,8 @@ var (
 	protoDialect = &dialect{gws.OpcodeBinary, server.ProtoForm, wire.WebSocketProto}
 )
 
-// webSocket is the WebSocket of a session; that of a single watch is a line. Two goroutines belong to it: the request's,
+// webSocket is the WebSocket of a session, and over TLS that of a single watch, which
+// otherwise is a line. Two goroutines belong to it: the request's,
 // which alone writes messages, and one that reads. gws reads, answers pings and
 // writes control frames; messages are framed here, so that many go out in one write.
 type webSocket struct {
@@ -157,7 +158,7 @@ func subprotocol(h http.Header) (protocol string, ok bool) {
 }
 
 // serve runs f, which sends, while what the client says goes to receive. Then it
-// sends end's frames, closes, and waits until all is over. f's ctx ends when the
+// sends what end gives, framed, closes, and waits until all is over. f's ctx ends when the
 // client leaves.
 func (s *webSocket) serve(parent context.Context, receive func(gws.Opcode, []byte), f func(ctx context.Context) error, end func(error) []byte) {
 	s.ctx, s.leave = context.WithCancelCause(parent)
@@ -195,7 +196,7 @@ func (s *webSocket) serve(parent context.Context, receive func(gws.Opcode, []byt
 
 // close says the last message and the close code; no error: a drain.
 func (s *webSocket) close(err error, last []byte) {
-	if len(last) > 0 && s.send(last) != nil {
+	if s.buf = append(s.buf[:0], last...); len(last) > 0 && s.flush() != nil {
 		return
 	}
 	code, reason := uint16(wire.CloseDrained), "DRAINED"
@@ -210,6 +211,15 @@ func (s *webSocket) send(messages ...[]byte) error {
 	s.buf = s.buf[:0]
 	for _, m := range messages {
 		s.buf = append(wire.AppendFrameHeader(s.buf, byte(s.opcode), len(m)), m...)
+	}
+	return s.flush()
+}
+
+// frames sends frames that have their headers, in one write.
+func (s *webSocket) frames(frames []hub.Frame) error {
+	s.buf = s.buf[:0]
+	for i := range frames {
+		s.buf = append(s.buf, frames[i].Bytes...)
 	}
 	return s.flush()
 }

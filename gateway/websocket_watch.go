@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lxzan/gws"
+
 	"github.com/watchroute/watchroute/internal/clock"
 	"github.com/watchroute/watchroute/internal/hub"
 	"github.com/watchroute/watchroute/internal/resource"
@@ -20,8 +22,9 @@ import (
 // only.
 type socketTalk struct {
 	*dialect
-	rename func(error) error
-	frames socket.Frames // of the client
+	rename  func(error) error
+	frames  socket.Frames // of the client
+	renewal *renewal
 
 	line  *line
 	heard atomic.Bool // something, since the last ping
@@ -29,17 +32,28 @@ type socketTalk struct {
 	alarm clock.Alarm // for the next ping
 }
 
-// mostSaid bounds a frame of a client who has nothing to say.
-const mostSaid = 4 << 10
+// mostSaid bounds a frame of a client who has little to say: a credential at most.
+const mostSaid = 20 << 10
+
+// watchSocket is the transport's name.
+const watchSocket = "websocket"
+
+// errMute is said to the client of a watch that says something.
+func errMute() *resource.Error {
+	return resource.Errorf(resource.InvalidField, "the client of a watch has nothing to say but `authenticate`; sessions are at %s", sessionPath).In("body")
+}
 
 // serveWatchSocket serves a watch on WebSocket.
 func (g *Gateway) serveWatchSocket(w http.ResponseWriter, r *http.Request, c *watchCall) {
-	const name = "websocket"
+	if r.TLS != nil {
+		g.serveWatchSecure(w, r, c)
+		return
+	}
 	conn, in, d, _ := g.shake(w, r)
 	if conn == nil {
 		return
 	}
-	t := &socketTalk{dialect: d, rename: c.rename, frames: socket.Frames{MaxPayload: mostSaid}, every: g.cfg.PingInterval}
+	t := &socketTalk{dialect: d, rename: c.rename, frames: socket.Frames{MaxPayload: mostSaid}, every: g.cfg.PingInterval, renewal: g.renewal(r)}
 	t.heard.Store(true)
 	said, _ := in.Peek(in.Buffered())
 	l, err := g.adoptSocket(conn, said, t)
@@ -47,15 +61,53 @@ func (g *Gateway) serveWatchSocket(w http.ResponseWriter, r *http.Request, c *wa
 		g.logger.Error("a WebSocket could not be taken over", "error", err)
 		return
 	}
-	var watch *hub.Watch
-	if err = c.err; err == nil {
-		watch, err = g.service.OpenWatch(server.WithTransport(r.Context(), name), hub.Request{Watch: c.request, Codec: d.framed, Transport: name, Served: true})
-	}
+	watch, err := t.renewal.open(l.lines.done, l.leaving(), func() (*hub.Watch, error) {
+		if c.err != nil {
+			return nil, c.err
+		}
+		return g.service.OpenWatch(server.WithTransport(r.Context(), watchSocket), hub.Request{Watch: c.request, Codec: d.framed, Transport: watchSocket, Served: true})
+	})
 	if err != nil {
 		l.Over(nil, err)
 		return
 	}
 	g.deliver(l, watch)
+}
+
+// serveWatchSecure serves a watch on WebSocket over TLS, which no line can be made of:
+// the bytes of its frames are not those that go over the network.
+func (g *Gateway) serveWatchSecure(w http.ResponseWriter, r *http.Request, c *watchCall) {
+	s := g.upgrade(w, r)
+	if s == nil {
+		return
+	}
+	t := &socketTalk{dialect: s.dialect, rename: c.rename, renewal: g.renewal(r)}
+	var watch *hub.Watch
+	s.serve(server.WithTransport(r.Context(), watchSocket), func(opcode gws.Opcode, data []byte) {
+		secret, ok := authentication(s.dialect, byte(opcode), data)
+		if !ok {
+			s.leave(errMute())
+			return
+		}
+		if err := t.renewal.renew(s.ctx, secret); err != nil {
+			s.leave(resource.AsError(err))
+		}
+	}, func(ctx context.Context) (err error) {
+		if watch, err = t.renewal.open(nil, ctx.Done(), func() (*hub.Watch, error) {
+			if c.err != nil {
+				return nil, c.err
+			}
+			return g.service.OpenWatch(ctx, hub.Request{Watch: c.request, Codec: s.framed, Transport: watchSocket})
+		}); err != nil {
+			return err
+		}
+		return server.Forward(ctx, watch, s.frames)
+	}, func(err error) []byte {
+		if err == nil {
+			return nil
+		}
+		return t.last(watch, err)
+	})
 }
 
 func (g *Gateway) adoptSocket(conn *timedConn, said []byte, t *socketTalk) (*line, error) {
@@ -70,7 +122,7 @@ func (g *Gateway) adoptSocket(conn *timedConn, said []byte, t *socketTalk) (*lin
 // received implements talk.
 func (t *socketTalk) received(l *line, data []byte) {
 	t.heard.Store(true)
-	err := t.frames.Feed(data, func(opcode byte, _ bool, payload []byte) error {
+	err := t.frames.Feed(data, func(opcode byte, whole bool, payload []byte) error {
 		switch opcode {
 		case socket.OpPing:
 			l.say(socket.AppendFrame(nil, socket.OpPong, payload))
@@ -78,7 +130,15 @@ func (t *socketTalk) received(l *line, data []byte) {
 		case socket.OpClose:
 			return t.closed(l, payload)
 		default:
-			return resource.Errorf(resource.InvalidField, "the client of a watch has nothing to say; sessions are at %s", sessionPath).In("body")
+			secret, ok := authentication(t.dialect, opcode, payload)
+			if !ok || !whole {
+				return errMute()
+			}
+			l.lines.running.Go(func() { // it may have to ask for keys
+				if err := t.renewal.renew(context.Background(), secret); err != nil {
+					l.end(resource.AsError(err))
+				}
+			})
 		}
 		return nil
 	})
@@ -112,14 +172,17 @@ func closeFrame(code uint16, reason string) []byte {
 func (t *socketTalk) farewell(w *hub.Watch, err error) (last []byte) {
 	code, reason := uint16(wire.CloseDrained), "DRAINED"
 	if err != nil {
-		code, reason = wire.CloseCode(err), wire.Reason(err)
-		if err = t.rename(err); w != nil {
-			last = w.Closing(err).Bytes
-		} else {
-			last = t.framed.Append(nil, &hub.Message{Kind: hub.Closed, Err: resource.AsError(err)})
-		}
+		code, reason, last = wire.CloseCode(err), wire.Reason(err), t.last(w, err)
 	}
 	return append(last, closeFrame(code, reason)...)
+}
+
+// last gives the message `closed`; nil w where no watch opened.
+func (t *socketTalk) last(w *hub.Watch, err error) []byte {
+	if err = t.rename(err); w != nil {
+		return w.Closing(err).Bytes
+	}
+	return t.framed.Append(nil, &hub.Message{Kind: hub.Closed, Err: resource.AsError(err)})
 }
 
 // linger implements talk.

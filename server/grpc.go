@@ -78,13 +78,16 @@ func unknownMethod(_ any, stream grpc.ServerStream) error {
 	return wire.Status(resource.Errorf(resource.Unsupported, "there is no method %s", method)).Err()
 }
 
-// unary turns errors into statuses, counts calls and survives a panic.
+// unary says who calls, turns errors into statuses, counts calls and survives a panic.
 func (s *Service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
 	defer func() {
 		s.recovered(recover(), info.FullMethod, &err)
 		err = s.toStatus(info.FullMethod, err)
 		s.cfg.Recorder.Called(info.FullMethod, status.Code(err).String())
 	}()
+	if ctx, err = s.enter(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
 	return handler(ctx, req)
 }
 
@@ -93,6 +96,13 @@ func (s *Service) stream(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 		s.recovered(recover(), info.FullMethod, &err)
 		err = s.toStatus(info.FullMethod, err)
 	}()
+	ctx, err := s.enter(stream.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	if ctx != stream.Context() {
+		stream = &entered{stream, ctx}
+	}
 	return handler(srv, stream)
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/hub"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 )
@@ -20,44 +21,40 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 	if r.GetPageSize() < 0 {
 		return nil, resource.Errorf(resource.InvalidField, "the page size is %d; 1 to %d, or 0 for %d", r.GetPageSize(), MaxPageSize, DefaultPageSize).In("page_size")
 	}
-	if err := s.mustExist("parent", collection); err != nil {
+	key, scope, err := s.scope(ctx, collection, hub.List, r.GetProjection())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mustExist("parent", key); err != nil {
 		return nil, err
 	}
 	values := s.cfg.Schemas.Schema(collection)
 	var filter *schema.Filter
 	if r.GetFilter() != "" {
-		var err error
 		if filter, err = values.Filter("filter", r.GetFilter()); err != nil {
 			return nil, err
 		}
 	}
-	page := pageToken{epoch: s.cfg.Log.Epoch(), query: queryHash(collection, r.GetFilter())}
+	page := pageToken{epoch: s.cfg.Log.Epoch(), query: queryHash(collection, r.GetFilter(), r.GetProjection())}
 	if r.GetPageToken() != "" {
 		if err := page.parse(r.GetPageToken()); err != nil {
 			return nil, err
 		}
 	} else {
-		if err := s.cfg.Hub.AwaitRevision(ctx, collection, r.GetMinRevision()); err != nil {
+		if err := s.cfg.Hub.AwaitRevision(ctx, key, r.GetMinRevision()); err != nil {
 			return nil, err
 		}
-		page.revision = s.cfg.Log.Bounds(collection).Head
-	}
-	scope, err := s.cfg.Hub.Scope(ctx, collection)
-	if err != nil {
-		return nil, err
+		page.revision = s.cfg.Log.Bounds(key).Head
 	}
 	size := int(min(r.GetPageSize(), MaxPageSize))
 	if size == 0 {
 		size = DefaultPageSize
 	}
-	out := &watchroutev1.ListResponse{Revision: page.revision}
-	if out.ResumeToken, err = s.cfg.Hub.ListToken(ctx, collection, filter, page.revision); err != nil {
-		return nil, err
-	}
+	out := &watchroutev1.ListResponse{Revision: page.revision, ResumeToken: s.cfg.Hub.ListToken(ctx, key, r.GetProjection(), filter, page.revision)}
 	if page.revision == 0 {
 		return out, nil
 	}
-	for rec, err := range s.cfg.Log.List(ctx, collection, page.after, page.revision) {
+	for rec, err := range s.cfg.Log.List(ctx, key, page.after, page.revision) {
 		if resource.HasReason(err, resource.Compacted) && r.GetPageToken() != "" {
 			return nil, resource.Errorf(resource.Compacted, "the revision that the pages are of is no longer retained; list anew").In("page_token")
 		}
@@ -65,14 +62,17 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 			return nil, err
 		}
 		v := values.Value(rec)
-		if !scope.Visible(v) || filter != nil && !filter.Matches(v) {
+		if !scope.Visible(v) {
+			continue
+		}
+		if v = scope.Shown(v); filter != nil && !filter.Matches(v) {
 			continue
 		}
 		if len(out.Resources) == size {
 			out.NextPageToken = page.String()
 			break
 		}
-		out.Resources = append(out.Resources, s.resource(ctx, v))
+		out.Resources = append(out.Resources, s.resource(ctx, scope.Shape(v)))
 		page.after = rec.ID
 	}
 	return out, nil
@@ -86,9 +86,9 @@ type pageToken struct {
 	after    string // the last id of the page before
 }
 
-func queryHash(collection, filter string) uint64 {
+func queryHash(collection, filter, projection string) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(collection + "\x00" + filter))
+	h.Write([]byte(collection + "\x00" + filter + "\x00" + projection))
 	return h.Sum64()
 }
 
@@ -111,7 +111,7 @@ func (t *pageToken) parse(text string) error {
 		return resource.Errorf(resource.EpochChanged, "the page token is from another life of the log; list anew").In("page_token")
 	}
 	if binary.BigEndian.Uint64(b[8:]) != t.query {
-		return resource.Errorf(resource.InvalidToken, "the page token belongs to a list with another parent or filter").In("page_token")
+		return resource.Errorf(resource.InvalidToken, "the page token belongs to a list with another parent, filter or projection").In("page_token")
 	}
 	t.revision, t.after = binary.BigEndian.Uint64(b[16:]), string(b[24:])
 	return nil

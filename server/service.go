@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/changelog"
 	"github.com/watchroute/watchroute/internal/hub"
 	"github.com/watchroute/watchroute/internal/resource"
@@ -38,6 +39,9 @@ type Config struct {
 	Log     changelog.Log
 	Hub     *hub.Hub
 	Schemas *schema.Registry
+	// Access says who calls and what they may write; it is the Hub's, too. Default:
+	// everybody may do everything.
+	Access *access.Control
 	// AutoCreate lets a collection without a declared schema spring into being on
 	// its first write. Default: false.
 	AutoCreate bool
@@ -122,15 +126,38 @@ func (s *Service) resource(ctx context.Context, v *schema.Value) *watchroutev1.R
 	return wire.ToResource(v.Schema().Collection(), v, wantsJSONText(ctx))
 }
 
-// exists says whether a collection can be read.
-func (s *Service) exists(collection string) bool {
-	return s.cfg.Schemas.Schema(collection).Descriptor() != nil || s.cfg.Log.Bounds(collection).Head > 0
+// tenant gives whose collections a call is about.
+func (s *Service) tenant(ctx context.Context) (string, error) {
+	if s.cfg.Access == nil {
+		return "", nil
+	}
+	return s.cfg.Access.Tenant(ctx)
 }
 
-func (s *Service) mustExist(field, collection string) error {
-	if s.exists(collection) {
+// scope gives the log's key of a collection, and what the caller may see of it.
+func (s *Service) scope(ctx context.Context, collection string, verb hub.Verb, projection string) (key string, _ hub.Scope, err error) {
+	tenant, err := s.tenant(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	key = resource.Of(tenant, collection)
+	scope, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: verb, Transport: transportOf(ctx), Projection: projection})
+	return key, scope, err
+}
+
+// exists says whether a collection, given by its key, can be read.
+func (s *Service) exists(key string) bool {
+	return s.cfg.Schemas.Schema(key).Descriptor() != nil || s.cfg.Log.Bounds(key).Head > 0
+}
+
+func (s *Service) mustExist(field, key string) error {
+	if s.exists(key) {
 		return nil
 	}
+	return s.missing(field, resource.Shared(key))
+}
+
+func (s *Service) missing(field, collection string) error {
 	hint := "declare it with a contract"
 	if s.cfg.AutoCreate {
 		hint = "it comes into being with its first write"
@@ -144,23 +171,23 @@ func (s *Service) Get(ctx context.Context, r *watchroutev1.GetRequest) (*watchro
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mustExist("name", name.Collection); err != nil {
-		return nil, err
-	}
-	if err := s.cfg.Hub.AwaitRevision(ctx, name.Collection, r.GetMinRevision()); err != nil {
-		return nil, err
-	}
-	scope, err := s.cfg.Hub.Scope(ctx, name.Collection)
+	key, scope, err := s.scope(ctx, name.Collection, hub.Get, r.GetProjection())
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.cfg.Log.Get(ctx, name.Collection, name.ID, 0)
+	if err := s.mustExist("name", key); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Hub.AwaitRevision(ctx, key, r.GetMinRevision()); err != nil {
+		return nil, err
+	}
+	rec, err := s.cfg.Log.Get(ctx, key, name.ID, 0)
 	if err != nil {
 		return nil, err
 	}
 	if rec != nil && !rec.Absent {
-		if v := s.cfg.Schemas.Schema(name.Collection).Value(rec); scope.Visible(v) {
-			return s.resource(ctx, v), nil
+		if v := s.cfg.Schemas.Schema(key).Value(rec); scope.Visible(v) {
+			return s.resource(ctx, scope.Shape(scope.Shown(v))), nil
 		}
 	}
 	return nil, notFound(name)
@@ -194,9 +221,6 @@ func (s *Service) Delete(ctx context.Context, r *watchroutev1.DeleteRequest) (*w
 	}
 	op := changelog.Op{ID: name.ID, Delete: true}
 	if op.If, err = precondition("precondition", r.GetPrecondition()); err != nil {
-		return nil, err
-	}
-	if err := s.mustExist("name", name.Collection); err != nil {
 		return nil, err
 	}
 	res, err := s.write(ctx, "name", name.Collection, []changelog.Op{op}, r.GetRequestId(), r)
@@ -337,21 +361,38 @@ func (s *Service) write(ctx context.Context, field, collection string, ops []cha
 	if len(requestID) > MaxRequestID {
 		return changelog.Result{}, resource.Errorf(resource.InvalidField, "the request id has %d characters, %d are allowed", len(requestID), MaxRequestID).In("request_id")
 	}
-	if !s.cfg.AutoCreate {
-		if err := s.mustExist(field, collection); err != nil {
+	tenant, err := s.tenant(ctx)
+	if err != nil {
+		return changelog.Result{}, err
+	}
+	key := resource.Of(tenant, collection)
+	w := changelog.Write{Collection: key, Ops: ops, RequestID: requestID}
+	caller := ""
+	if a := s.cfg.Access; a != nil {
+		if w.Guard, caller, err = a.Guard(ctx, collection, transportOf(ctx)); err != nil {
+			return changelog.Result{}, err
+		}
+		if err := a.Check(ctx, collection, ops); err != nil {
 			return changelog.Result{}, err
 		}
 	}
-	w := changelog.Write{Collection: collection, Ops: ops, RequestID: requestID}
+	_, deletes := request.(*watchroutev1.DeleteRequest)
+	if !s.cfg.AutoCreate || deletes {
+		if err := s.mustExist(field, key); err != nil {
+			return changelog.Result{}, err
+		}
+	}
 	if requestID != "" {
-		if err := digest(&w.Digest, request); err != nil {
+		if err := digest(&w.Digest, request, caller); err != nil {
 			return changelog.Result{}, err
 		}
 	}
 	began := time.Now()
 	res, err := s.cfg.Log.Write(ctx, w)
-	s.cfg.Recorder.Written(collection, wire.Reason(err), time.Since(began))
+	s.cfg.Recorder.Written(key, wire.Reason(err), time.Since(began))
 	switch {
+	case resource.HasReason(err, resource.PermissionDenied), resource.HasReason(err, resource.CredentialMissing):
+		s.cfg.Access.Refused(ctx, collection, transportOf(ctx), err)
 	case resource.HasReason(err, resource.RequestIDReused):
 		err = resource.AsError(err).In("request_id")
 	case resource.HasReason(err, resource.PreconditionFailed):
@@ -369,12 +410,13 @@ func inPrecondition(err *resource.Error, collection string, ops []changelog.Op, 
 	return err.In("operations[" + strconv.Itoa(i) + "].precondition")
 }
 
-func digest(dst *[16]byte, request proto.Message) error {
+func digest(dst *[16]byte, request proto.Message, caller string) error {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("digest of a request: %w", err)
 	}
-	sum := sha256.Sum256(append(b, request.ProtoReflect().Descriptor().FullName()...))
+	b = append(append(b, request.ProtoReflect().Descriptor().FullName()...), caller...)
+	sum := sha256.Sum256(b)
 	copy(dst[:], sum[:])
 	return nil
 }
@@ -387,7 +429,18 @@ func (s *Service) writeResponse(ctx context.Context, collection string, res *cha
 	case rec.Absent:
 		out.Resource = wire.Tombstone(collection, rec)
 	default:
-		out.Resource = s.resource(ctx, s.cfg.Schemas.Schema(collection).Value(rec))
+		out.Resource = s.written(ctx, collection, rec)
 	}
 	return out
+}
+
+// written is a resource as its writer may see it: by name alone where that is not at
+// all.
+func (s *Service) written(ctx context.Context, collection string, rec *changelog.Record) *watchroutev1.Resource {
+	_, scope, err := s.scope(ctx, collection, hub.Get, "")
+	v := s.cfg.Schemas.Schema(collection).Value(rec)
+	if err != nil || !scope.Visible(v) {
+		return &watchroutev1.Resource{Name: collection + "/" + rec.ID, Revision: rec.Revision}
+	}
+	return s.resource(ctx, scope.Shown(v))
 }

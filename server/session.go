@@ -10,7 +10,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/hub"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/wire"
@@ -194,8 +197,28 @@ func (x *session) request(r *watchroutev1.SessionRequest) error {
 		return nil
 	case *watchroutev1.SessionRequest_Fence:
 		return x.fence(body.Fence.GetFenceId())
+	case *watchroutev1.SessionRequest_Authenticate:
+		return x.authenticate(body.Authenticate.GetCredential())
 	}
-	return resource.Errorf(resource.InvalidField, "none of open, cancel, fence and credit is given").In("body")
+	return resource.Errorf(resource.InvalidField, "none of open, cancel, fence, credit and authenticate is given").In("body")
+}
+
+// authenticate lets the session go on under another credential.
+func (x *session) authenticate(secret string) error {
+	done := &watchroutev1.Authenticated{}
+	if caller := access.From(x.ctx); caller != nil {
+		expires, err := x.service.cfg.Access.Renew(x.ctx, caller, secret)
+		if err != nil {
+			return err
+		}
+		if !expires.IsZero() {
+			done.ExpireTime = timestamppb.New(expires)
+		}
+		for _, m := range x.watches {
+			m.watch.Reconsider()
+		}
+	}
+	return x.send(&watchroutev1.SessionResponse{Body: &watchroutev1.SessionResponse_Authenticated{Authenticated: done}})
 }
 
 func checkLocalID(field, id string) error {
@@ -419,11 +442,15 @@ func (x *session) advance(m *member) error {
 
 // repeat says to a watch what the last one that was asked has said.
 func (x *session) repeat(m *member) error {
+	events, bytes := 0, 0
 	for i := range x.frames {
 		if err := x.say(m, x.frames[i].Bytes); err != nil {
 			return err
 		}
+		events += x.frames[i].Events
+		bytes += len(x.frames[i].Bytes)
 	}
+	m.watch.Repeated(events, bytes)
 	if m.watch.More() {
 		x.mark(m)
 	}

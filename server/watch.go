@@ -11,6 +11,7 @@ import (
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/hub"
+	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/wire"
 )
 
@@ -25,8 +26,14 @@ func (s *Service) OpenWatch(ctx context.Context, req hub.Request) (*hub.Watch, e
 	if r.GetParent() == "" {
 		field = "names[0]"
 	}
-	if err := s.mustExist(field, collection); err != nil {
+	if req.Tenant, err = s.tenant(ctx); err != nil {
 		return nil, err
+	}
+	if key := resource.Of(req.Tenant, collection); !s.exists(key) {
+		if _, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: hub.Watching, Transport: req.Transport, Projection: r.GetProjection()}); err != nil {
+			return nil, err // who may not see it does not learn whether it is there
+		}
+		return nil, s.missing(field, collection)
 	}
 	return s.cfg.Hub.Open(ctx, req)
 }

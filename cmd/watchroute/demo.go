@@ -30,6 +30,9 @@ func (c *demoCommand) Validate() error {
 	if c.Rate < 0 || c.Speed <= 0 {
 		return fmt.Errorf("--rate must not be negative, and --speed must be more than 0")
 	}
+	if c.TLS() {
+		return fmt.Errorf("the demo is plaintext: its feed and what it prints are; `watchroute serve` speaks TLS")
+	}
 	return c.Config.Validate()
 }
 

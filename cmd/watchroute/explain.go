@@ -108,6 +108,14 @@ func place(metadata map[string]string) string {
 }
 
 func (f *failure) transportHint(server string) string {
+	switch {
+	case strings.Contains(f.message, "failed to verify certificate"):
+		return "--ca names the authority of the server's certificate, and --server a name or address that is in it"
+	case strings.Contains(f.message, "reading server preface"):
+		return server + " speaks TLS, perhaps: --tls, or --ca FILE"
+	case strings.Contains(f.message, "first record does not look like a TLS handshake"):
+		return server + " does not speak TLS"
+	}
 	switch f.code {
 	case codes.Unavailable:
 		return "is a server at " + server + "? Start one with `watchroute serve`, or name another with --server or WATCHROUTE_SERVER"

@@ -26,6 +26,9 @@ type commands struct {
 	Watch   watchCommand   `cmd:"" help:"Show a collection, or some resources, and every change of them."`
 	Put     putCommand     `cmd:"" help:"Create or replace a resource."`
 	Delete  deleteCommand  `cmd:"" help:"Remove a resource."`
+	Keys    keysCommand    `cmd:"" help:"Make API keys."`
+	Grants  grantsCommand  `cmd:"" help:"Answer who asks to watch."`
+	Revoke  revokeCommand  `cmd:"" help:"Revoke a token, a key, a subject or an address, at once."`
 	Demo    demoCommand    `cmd:"" help:"Run a node with the shop contract and a feed of orders, and say how to look at it."`
 	Protos  protosCommand  `cmd:"" help:"Write the protos that a contract of one's own imports into a folder."`
 	Version versionCommand `cmd:"" help:"Show the version."`

@@ -66,7 +66,7 @@ func (c *curves) stalled(s *watchroute, memoryCurve, latencyCurve string, stalle
 				}
 			}
 		}
-		conn := wrSSEConn{dialWRHTTP(s.HTTP, s.GRPC)}
+		conn := wrSSEConn{wrHTTPConn: dialWRHTTP(s.HTTP, s.GRPC)}
 		if i < stalled {
 			conn.dialer = &meagre
 		}

@@ -28,9 +28,9 @@ func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // dialGRPC makes a client connection of its own TCP connection.
 func dialGRPC(addr string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///"+addr, append(opts,
+	return grpc.NewClient("passthrough:///"+addr, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(rawCodec{encoding.GetCodecV2("proto")}),
-			grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)))...)
+			grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30))}, opts...)...)
 }

@@ -45,8 +45,13 @@ func (l *lifetime) request(addr, head string, body []byte) (*bufio.Reader, error
 	return l.requestBy(new(net.Dialer), addr, head, body)
 }
 
+// dialer makes connections: a *net.Dialer or a *tls.Dialer.
+type dialer interface {
+	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
 // requestBy is request over a connection that dialer makes.
-func (l *lifetime) requestBy(dialer *net.Dialer, addr, head string, body []byte) (*bufio.Reader, error) {
+func (l *lifetime) requestBy(dialer dialer, addr, head string, body []byte) (*bufio.Reader, error) {
 	nc, err := dialer.DialContext(l.ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -33,13 +33,18 @@ func (p wrPeer) Info() Info {
 // Serve starts the binary. Its data goes with the scratch directory, so it is
 // killed at the end.
 func (p wrPeer) Serve(ctx context.Context, o ServeOpts, ready func(Ready)) error {
-	s, err := startWatchroute(ctx, o.Dir)
+	return p.serve(ctx, o, ready, nil)
+}
+
+// serve is Serve with further flags, and options for who publishes.
+func (p wrPeer) serve(ctx context.Context, o ServeOpts, ready func(Ready), flags []string, opts ...grpc.DialOption) error {
+	s, err := startWatchroute(ctx, o.Dir, flags...)
 	if err != nil {
 		return err
 	}
 	defer s.Stop(0)
 	// A watch of a collection that does not exist is refused.
-	pub := &wrPublisher{addr: s.GRPC}
+	pub := &wrPublisher{addr: s.GRPC, opts: opts}
 	err = pub.Publish(ctx, "first", []byte("{}"))
 	pub.close()
 	if err != nil {
@@ -95,6 +100,7 @@ const wrAllPath = "/v1/" + wrCollection + "/watch"
 // wrPublisher writes through one gRPC connection, which is made when it is needed.
 type wrPublisher struct {
 	addr string
+	opts []grpc.DialOption
 
 	mu sync.Mutex
 	cc *grpc.ClientConn
@@ -105,7 +111,7 @@ func (p *wrPublisher) conn() (*grpc.ClientConn, error) {
 	defer p.mu.Unlock()
 	var err error
 	if p.cc == nil {
-		p.cc, err = dialGRPC(p.addr)
+		p.cc, err = dialGRPC(p.addr, p.opts...)
 	}
 	return p.cc, err
 }

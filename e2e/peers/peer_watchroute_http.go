@@ -26,7 +26,7 @@ type wrHTTPConn struct {
 	*lifetime
 	*wrPublisher
 	addr   string
-	dialer *net.Dialer
+	dialer dialer
 }
 
 func dialWRHTTP(http, grpc string) *wrHTTPConn {
@@ -41,13 +41,19 @@ func (c *wrHTTPConn) Close() error {
 
 // Server-Sent Events.
 
-type wrSSEConn struct{ *wrHTTPConn }
+type wrSSEConn struct {
+	*wrHTTPConn
+	by func(path string) (*bufio.Reader, error) // nil: a TCP connection for each watch
+}
 
 func dialWRSSE(_ context.Context, http, grpc string) (Conn, error) {
-	return wrSSEConn{dialWRHTTP(http, grpc)}, nil
+	return wrSSEConn{wrHTTPConn: dialWRHTTP(http, grpc)}, nil
 }
 
 func (c wrSSEConn) open(path string) (*bufio.Reader, error) {
+	if c.by != nil {
+		return c.by(path)
+	}
 	return c.requestBy(c.dialer, c.addr, "GET "+path+" HTTP/1.1\r\nAccept: text/event-stream\r\n", nil)
 }
 

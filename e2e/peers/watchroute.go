@@ -77,9 +77,9 @@ type watchroute struct {
 	err    error // once exited is closed
 }
 
-// startWatchroute starts a process that keeps its log in dir. It ends when ctx
+// startWatchroute starts a process that keeps its log in dir, with further flags. It ends when ctx
 // does, when Stop is called, and with this process.
-func startWatchroute(ctx context.Context, dir string) (*watchroute, error) {
+func startWatchroute(ctx context.Context, dir string, flags ...string) (*watchroute, error) {
 	binary, err := watchrouteBinary(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func startWatchroute(ctx context.Context, dir string) (*watchroute, error) {
 	if help, _ := exec.CommandContext(ctx, binary, "serve", "--help").Output(); strings.Contains(string(help), "--debug-address") {
 		args = append(args, "--debug-address", "127.0.0.1:0")
 	}
-	cmd := child(ctx, binary, args...)
+	cmd := child(ctx, binary, append(args, flags...)...)
 	cmd.Dir = dir // no watchroute.yaml there
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "WATCHROUTE_") {

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 )
 
@@ -32,6 +34,9 @@ type Options struct {
 	Data string
 	// Args are further flags of `watchroute serve`.
 	Args []string
+	// TLS are a client's settings, where Args make the server speak TLS. Default: it
+	// speaks plaintext.
+	TLS *tls.Config
 }
 
 // Server is one `watchroute serve`: a place (ports and data folder) where one
@@ -109,14 +114,14 @@ func (s *Server) TryStart() error {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.opts.TLS.Clone()}}
 	for deadline := time.Now().Add(readyTime); ; {
 		select {
 		case err := <-exited:
 			return fmt.Errorf("process: the server ended before it was ready: %w", exitError(err))
 		case <-time.After(10 * time.Millisecond):
 		}
-		if resp, err := client.Get("http://" + s.HTTP + "/readyz"); err == nil {
+		if resp, err := client.Get(s.URL("/readyz")); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				s.cmd, s.exited = cmd, exited
@@ -219,13 +224,22 @@ func (s *Server) Usage() (cpu time.Duration, peak int64) {
 func (s *Server) Logs() string { return s.logs.tail(0) }
 
 // URL gives the URL of a path that begins with a slash.
-func (s *Server) URL(path string) string { return "http://" + s.HTTP + path }
+func (s *Server) URL(path string) string {
+	if s.opts.TLS != nil {
+		return "https://" + s.HTTP + path
+	}
+	return "http://" + s.HTTP + path
+}
 
 // Dial connects to the server's gRPC port. The connection is closed when the test
 // ends.
 func (s *Server) Dial(opts ...grpc.DialOption) *grpc.ClientConn {
 	s.t.Helper()
-	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
+	security := insecure.NewCredentials()
+	if s.opts.TLS != nil {
+		security = credentials.NewTLS(s.opts.TLS)
+	}
+	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(security),
 		grpc.WithInitialWindowSize(1 << 20), grpc.WithInitialConnWindowSize(4 << 20),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond}, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20))}, opts...)

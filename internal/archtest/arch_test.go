@@ -47,6 +47,10 @@ var rules = []rule{{
 	},
 	why: "the hub works over any log and under any transport",
 }, {
+	folder: "internal/access",
+	never:  []string{"/internal/changelog/store", "/internal/changelog/local", "/internal/wire", "/server", "/gateway", "/cmd", "google.golang.org/grpc"},
+	why:    "who may see what does not depend on how it is asked for",
+}, {
 	folder: "internal/clock",
 	only:   []string{"/internal/clock"},
 	why:    "time is everybody's",
@@ -55,6 +59,10 @@ var rules = []rule{{
 	only:   []string{"/internal/socket", "golang.org/x/sys"},
 	never:  []string{"net/http"},
 	why:    "a connection does not know what is said on it",
+}, {
+	folder: "internal/certificate",
+	only:   []string{"/internal/certificate", "golang.org/x/crypto"},
+	why:    "a certificate does not know what is said under it",
 }, {
 	folder: "internal/schema",
 	never:  []string{"/internal/changelog/store", "/internal/changelog/local", "/internal/hub", "/internal/wire", "/server", "/gateway", "/cmd", "google.golang.org/grpc", "net/http"},

@@ -111,8 +111,12 @@ type Write struct {
 	// Retention.RequestIDs the same id with the same Digest returns the first
 	// result, with another one it is refused with RequestIDReused.
 	RequestID string
-	// Digest tells requests apart: a hash of all that was asked for.
+	// Digest tells requests apart: a hash of all that was asked for, and by whom.
 	Digest [16]byte
+	// Guard, where it is set, is asked for each op with what is there (nil: nothing)
+	// when the batch is applied, before the preconditions. An error refuses the batch.
+	// It is not asked in a replay. It must not block.
+	Guard func(op *Op, old *Record) error
 }
 
 // Op is one part of a batch. Its labels and data are the log's from the call on,

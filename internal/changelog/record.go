@@ -39,14 +39,16 @@ func (r *Record) Size() int {
 }
 
 // ETag is a strong validator of the state: equal for the same record, different
-// for any other record of the name, also in another epoch.
+// for any other record of the name, also in another epoch. It tells nothing of the
+// value: who sees only a part of that sees the etag.
 func (r *Record) ETag() string {
 	h := fnv.New64a()
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], r.Revision)
 	h.Write(b[:])
+	binary.BigEndian.PutUint64(b[:], uint64(r.Time.UnixNano()))
+	h.Write(b[:])
 	h.Write([]byte(r.UID))
-	h.Write(r.Data)
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 

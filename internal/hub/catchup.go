@@ -137,9 +137,8 @@ func (w *Watch) state(p *portion, r *reading) (whole bool, err error) {
 			return false, nil
 		}
 		r.pos = changelog.Position{Revision: rec.Revision, ID: rec.ID}
-		if v := w.value(rec); w.view.in(v) {
-			p.add(Event{Name: w.col.name + "/" + rec.ID, Revision: rec.Revision,
-				Cause: watchroutev1.Cause_ENTERED, Value: w.view.mask.Apply(v)})
+		if v := w.view.of(w.value(rec)); v != nil {
+			p.add(Event{Name: w.view.name(rec.ID), Revision: rec.Revision, Cause: watchroutev1.Cause_ENTERED, Value: v})
 		}
 	}
 	return true, nil
@@ -280,7 +279,7 @@ func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
 	if !retained && !w.view.exact() { // dropped since catchUp looked
 		return dst, expired(watchroutev1.Reset_COMPACTED)
 	}
-	compare := retained && (!w.view.exact() || w.view.mask != nil || w.view.delta)
+	compare := retained && (!w.view.exact() || w.view.partial() || w.view.delta)
 	whole := true
 	for rec, err := range w.latest(r) {
 		if err != nil {
@@ -382,10 +381,7 @@ func (w *Watch) since(rec *changelog.Record, from uint64) (step, bool, error) {
 // newest is the event of a record in a watch for which the record alone tells what
 // to send. The changes that it stands for are counted where they are retained.
 func (w *Watch) newest(rec *changelog.Record, from uint64, retained bool) (Event, error) {
-	st := step{record: rec}
-	if v := w.value(rec); v != nil {
-		st.new = w.view.mask.Apply(v)
-	}
+	st := step{record: rec, new: w.view.of(w.value(rec))}
 	if retained {
 		var err error
 		if _, st.coalesced, err = w.before(rec, from, func(*changelog.Record) {}); err != nil {

@@ -37,7 +37,7 @@ type collection struct {
 	mu     sync.Mutex // before ringMu and view.mu; held while one batch is pumped
 	views  map[viewKey]*view
 	byID   map[string][]*view                     // views with ids
-	byTerm map[schema.Path]map[schema.Key][]*view // those whose filter has a term
+	byTerm map[schema.Path]map[schema.Key][]*view // those that cannot do without a term
 	whole  []*view                                // the others
 	asked  uint64                                 // counts batches
 	found  []*view                                // by concerned
@@ -163,7 +163,7 @@ func (c *collection) next() *slot {
 }
 
 // concerned lists the views that a batch may have events for, each once: those of its
-// names, those whose filter's term one of its values meets, and those of the whole
+// names, those whose term one of its values meets, and those of the whole
 // collection, of which nothing is known. c.mu is held.
 func (c *collection) concerned(sl *slot) []*view {
 	c.asked++
@@ -201,7 +201,7 @@ func (c *collection) index(v *view) {
 		}
 		return
 	}
-	t, ok := v.filter.Term()
+	t, ok := v.term()
 	if !ok {
 		c.whole = append(c.whole, v)
 		return
@@ -219,7 +219,7 @@ func (c *collection) unindex(v *view) {
 		}
 		return
 	}
-	t, ok := v.filter.Term()
+	t, ok := v.term()
 	if !ok {
 		c.whole = slices.DeleteFunc(c.whole, func(w *view) bool { return w == v })
 		return
@@ -273,12 +273,12 @@ func (c *collection) trimTo(most int64) {
 // join gives the view of a selection to a watch. from is the revision that the watch
 // has, if it resumes; 0 if not.
 func (c *collection) join(w *Watch, s selection, from uint64) {
-	key, scope := s.key()
+	key, tokens := s.key()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.views[key]
 	if v == nil {
-		v = &view{selection: s, key: key, scope: scope, col: c}
+		v = &view{selection: s, key: key, tokens: tokens, col: c}
 		v.base.Store(c.pumped.Load())
 		c.views[key] = v
 		c.index(v)
@@ -377,5 +377,5 @@ func (c *collection) reached(revision uint64) (wakes []func()) {
 }
 
 func (v *view) token(revision uint64) string {
-	return resource.Token{Epoch: v.col.hub.epoch, Scope: v.scope, Revision: revision, Collection: v.collection}.String()
+	return resource.Token{Epoch: v.col.hub.epoch, Scope: v.tokens, Revision: revision, Collection: v.collection}.String()
 }

@@ -24,7 +24,7 @@ func TestFold_TellsEachNameOnceInPieces(t *testing.T) {
 	for seed := range uint64(500) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		col := &collection{name: "things", hub: &Hub{}, schema: schemas.Schema("things")}
-		v := &view{selection: selection{collection: "things", scope: everything{}}, col: col}
+		v := &view{selection: selection{collection: "things", scope: Everything{}}, col: col}
 		names, revision := 1+r.IntN(20), uint64(0)
 		last := map[string]*schema.Value{}
 		commit := func() *slot {

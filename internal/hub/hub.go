@@ -36,6 +36,14 @@ type Config struct {
 	RingBytes int64
 	// Heartbeat is used where a watch does not ask for one. Default: 15 s.
 	Heartbeat time.Duration
+	// EventsPerSecond and BytesPerSecond bound what one watch is handed, but for bursts of
+	// up to a second's worth: one that would get more waits, and its changes are folded
+	// meanwhile where it allows that. Default: no bound.
+	EventsPerSecond, BytesPerSecond float64
+	// MaxAge is how old a watch may become, to a tenth more or less: then it gets `drain`,
+	// and its client comes back, with a fresh credential, maybe to another node. Default:
+	// as old as it likes.
+	MaxAge time.Duration
 	// RevisionWait is how long to wait for a revision that is not there yet.
 	// Default: 2 s.
 	RevisionWait time.Duration
@@ -80,6 +88,7 @@ type Hub struct {
 	rouser    *shard        // of watches with goroutines of their own
 	next      atomic.Uint32 // shard
 	bytes     atomic.Int64  // of all collections
+	doubts    atomic.Uint64 // counts Reconsider
 
 	mu          sync.RWMutex // before every other lock
 	collections map[string]*collection
@@ -180,7 +189,7 @@ func (h *Hub) AwaitRevision(ctx context.Context, collection string, revision uin
 	case <-reached:
 		return nil
 	case <-timer.C:
-		return resource.Errorf(resource.RevisionNotReached, "this node is at revision %d of %s and has not seen revision %d", c.pumped.Load(), collection, revision).
+		return resource.Errorf(resource.RevisionNotReached, "this node is at revision %d of %s and has not seen revision %d", c.pumped.Load(), resource.Shared(collection), revision).
 			In("min_revision").After(time.Second)
 	case <-ctx.Done():
 		return ctx.Err()
@@ -194,19 +203,24 @@ func errClosed() error {
 }
 
 // ListToken is the token by which a watch continues a list of a collection.
-func (h *Hub) ListToken(ctx context.Context, collection string, filter *schema.Filter, revision uint64) (string, error) {
-	scope, err := h.cfg.Access.Scope(ctx, collection)
+// It is empty where the caller may not watch that.
+func (h *Hub) ListToken(ctx context.Context, collection, projection string, filter *schema.Filter, revision uint64) string {
+	scope, err := h.Scope(ctx, Call{Collection: collection, Verb: Watching, Projection: projection})
 	if err != nil {
-		return "", err
+		return ""
 	}
 	s := selection{collection: collection, filter: filter, scope: scope}
 	_, hash := s.key()
-	return resource.Token{Epoch: h.epoch, Scope: hash, Revision: revision, Collection: collection}.String(), nil
+	return resource.Token{Epoch: h.epoch, Scope: hash, Revision: revision, Collection: collection}.String()
 }
 
-// Scope gives what the caller may see of a collection, for reads beside watches.
-func (h *Hub) Scope(ctx context.Context, collection string) (Scope, error) {
-	return h.cfg.Access.Scope(ctx, collection)
+// Scope gives what the caller may see now, for reads beside watches.
+func (h *Hub) Scope(ctx context.Context, c Call) (Scope, error) {
+	g, err := h.cfg.Access.Grant(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return g.Scope()
 }
 
 // Drain tells every watch to end with `drain` and a time to come back after,
@@ -244,7 +258,8 @@ func (h *Hub) isDraining() bool {
 func (h *Hub) reconnectAfter() time.Duration {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.spread/10 + time.Duration(rand.Int64N(int64(h.spread)*9/10+1))
+	spread := max(h.spread, time.Second)
+	return spread/10 + time.Duration(rand.Int64N(int64(spread)*9/10+1))
 }
 
 // trim lets the largest collection give memory back while all of them together take

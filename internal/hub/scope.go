@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 )
 
@@ -24,7 +25,10 @@ type selection struct {
 
 // exact says that the newest value of a name alone tells what to send: no filter
 // and no access rule, so whoever held the name has seen it in every state.
-func (s *selection) exact() bool { return s.filter == nil && s.scope.Key() == "" }
+func (s *selection) exact() bool { return s.filter == nil && s.scope.Whole() }
+
+// partial says that less than the whole of a value may be shown.
+func (s *selection) partial() bool { return s.mask != nil || s.scope.Redacts() || s.scope.Shapes() }
 
 // has says whether a name can belong to the selection at all.
 func (s *selection) has(id string) bool {
@@ -35,9 +39,33 @@ func (s *selection) has(id string) bool {
 	return found
 }
 
+// name gives the name of a resource as it is told.
+func (s *selection) name(id string) string { return resource.Shared(s.collection) + "/" + id }
+
 // in says whether a state belongs to the selection.
 func (s *selection) in(v *schema.Value) bool {
-	return v != nil && s.scope.Visible(v) && (s.filter == nil || s.filter.Matches(v))
+	return v != nil && s.scope.Visible(v) && (s.filter == nil || s.filter.Matches(s.scope.Shown(v)))
+}
+
+// of gives what of a state is sent; nil: it does not belong to the selection.
+func (s *selection) of(v *schema.Value) *schema.Value {
+	if v == nil || !s.scope.Visible(v) {
+		return nil
+	}
+	v = s.scope.Shown(v)
+	if s.filter != nil && !s.filter.Matches(v) {
+		return nil
+	}
+	return s.mask.Apply(s.scope.Shape(v))
+}
+
+// term gives a term without which a state does not belong to the selection. One of the
+// filter is about what is shown, and finds nothing in what is stored.
+func (s *selection) term() (schema.Term, bool) {
+	if t, ok := s.scope.Term(); ok || s.scope.Redacts() {
+		return t, ok
+	}
+	return s.filter.Term()
 }
 
 // viewKey tells selections apart: two that differ have different sums, as far as

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -20,11 +19,12 @@ const (
 	MaxHeartbeat   = 10 * time.Minute
 )
 
-// selection checks what a request selects.
-func (h *Hub) selection(ctx context.Context, r *watchroutev1.WatchRequest) (s selection, err error) {
+// selection checks what a request selects, but for what access makes of it.
+func (h *Hub) selection(tenant string, r *watchroutev1.WatchRequest) (s selection, err error) {
 	if s.collection, s.ids, err = Names(r.GetParent(), r.GetNames()); err != nil {
 		return s, err
 	}
+	s.collection = resource.Of(tenant, s.collection)
 	values := h.cfg.Schemas.Schema(s.collection)
 	if r.GetFilter() != "" {
 		if s.filter, err = values.Filter("filter", r.GetFilter()); err != nil {
@@ -34,12 +34,14 @@ func (h *Hub) selection(ctx context.Context, r *watchroutev1.WatchRequest) (s se
 	if s.mask, err = values.Mask("read_mask", r.GetReadMask().GetPaths()); err != nil {
 		return s, err
 	}
+	if s.mask != nil && r.GetProjection() != "" {
+		return s, resource.Errorf(resource.InvalidField, "a read_mask and a projection exclude each other").In("projection")
+	}
 	if err := checkChoices(r); err != nil {
 		return s, err
 	}
 	s.every, s.delta = every(r.GetDelivery()), r.GetDelta()
-	s.scope, err = h.cfg.Access.Scope(ctx, s.collection)
-	return s, err
+	return s, nil
 }
 
 // Names checks parent and names of a watch request and gives the collection and

@@ -269,7 +269,7 @@ func (h *Hub) catchUp(w *Watch, from *handOver) error {
 // isLive says whether Next needs nothing but memory: the shard's own goroutine may
 // call it.
 func (w *Watch) isLive() bool {
-	return w.begun && !w.snapshot && (w.reading == nil || w.reading.fold) && w.remembered()
+	return w.begun && !w.snapshot && !w.doubt.Load() && (w.reading == nil || w.reading.fold) && w.remembered()
 }
 
 // catchUpSlot waits for leave to read the log for a watch that is behind. There are

@@ -12,7 +12,7 @@ func TestSizes(t *testing.T) {
 		name       string
 		size, most uintptr
 	}{
-		{"Watch", unsafe.Sizeof(Watch{}), 320},
+		{"Watch", unsafe.Sizeof(Watch{}), 384},
 		{"view", unsafe.Sizeof(view{}), 224},
 		{"group", unsafe.Sizeof(group{}), 48},
 	} {

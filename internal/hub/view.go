@@ -17,9 +17,9 @@ import (
 // lately had.
 type view struct {
 	selection
-	key   viewKey
-	scope uint64 // of its tokens
-	col   *collection
+	key    viewKey
+	tokens uint64 // the scope that its tokens name
+	col    *collection
 
 	// groups and asked are guarded by col.mu; no group is empty.
 	groups []*group
@@ -75,23 +75,18 @@ type step struct {
 // step says what a change means to the view, and whether it is an event.
 func (s *selection) step(old, new *schema.Value, record *changelog.Record) (step, bool) {
 	st := step{record: record, existed: old != nil}
-	if s.in(old) {
-		st.old = s.mask.Apply(old)
-	}
-	if s.in(new) {
-		st.new = s.mask.Apply(new)
-	}
+	st.old, st.new = s.of(old), s.of(new)
 	return st, (st.old != nil || st.new != nil) && !st.unseen(s)
 }
 
-// unseen: a mask hides all that changed.
+// unseen: what changed is not shown.
 func (st *step) unseen(s *selection) bool {
-	return s.mask != nil && st.old != nil && st.new != nil && st.old.Equal(st.new)
+	return s.partial() && st.old != nil && st.new != nil && st.old.Equal(st.new)
 }
 
 // event gives a step as it is told to a watch.
 func (st *step) event(s *selection) Event {
-	e := Event{Name: s.collection + "/" + st.record.ID, Revision: st.record.Revision, Value: st.new, Coalesced: st.coalesced}
+	e := Event{Name: s.name(st.record.ID), Revision: st.record.Revision, Value: st.new, Coalesced: st.coalesced}
 	switch {
 	case st.new == nil && st.record.Absent:
 		e.Cause = watchroutev1.Cause_DELETED

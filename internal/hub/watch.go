@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,8 @@ type Request struct {
 	// Watch is the request as the contract documents it. Open checks all of it, and
 	// keeps nothing of it.
 	Watch *watchroutev1.WatchRequest
+	// Tenant is whose collection it is.
+	Tenant string
 	// Codec makes the frames.
 	Codec Codec
 	// Transport is a label for metrics, such as sse.
@@ -64,6 +67,7 @@ type Watch struct {
 	hub   *Hub
 	col   *collection
 	view  *view
+	grant Grant
 	owner any
 
 	reader *Reader
@@ -81,12 +85,17 @@ type Watch struct {
 	ready  chan struct{} // otherwise
 
 	drain  atomic.Bool
+	doubt  atomic.Bool // the grant is to be asked again
 	ended  atomic.Pointer[resource.Error]
 	err    error // what Next will return from now on
 	closed bool
 
 	alarm                  clock.Alarm
 	rings                  moment // when the alarm is set to
+	expires                moment // when the grant is to be asked again; 0: never
+	retires                moment // when the watch is old enough to be drained; 0: never
+	paid                   moment // until when what was handed out is paid for; see pay
+	events, bytes          uint64 // handed out
 	heartbeat, minInterval time.Duration
 	minRevision            uint64
 	failExpired            bool
@@ -112,11 +121,15 @@ type Watch struct {
 // Open opens a watch. The errors' reasons are those of bad requests, and Draining;
 // ctx bounds the opening only.
 func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
-	s, err := h.selection(ctx, req.Watch)
+	s, err := h.selection(req.Tenant, req.Watch)
 	if err != nil {
 		return nil, err
 	}
-	w := &Watch{hub: h, owner: req.Owner, reader: req.Reader, served: req.Served, minRevision: req.Watch.GetMinRevision()}
+	grant, err := h.cfg.Access.Grant(ctx, Call{Collection: s.collection, Verb: Watching, Transport: req.Transport, Projection: req.Watch.GetProjection()})
+	if err != nil {
+		return nil, err
+	}
+	w := &Watch{hub: h, grant: grant, owner: req.Owner, reader: req.Reader, served: req.Served, minRevision: req.Watch.GetMinRevision()}
 	if err := w.pace(req.Watch); err != nil {
 		return nil, err
 	}
@@ -126,6 +139,11 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 	if w.col, err = h.collection(s.collection); err != nil {
 		return nil, err
 	}
+	doubts := h.doubts.Load()
+	if s.scope, err = grant.Scope(); err != nil {
+		return nil, err
+	}
+	w.until(s.scope)
 	w.route = w.col.route(req.Codec, req.Transport)
 	if err := w.begin(&s, req.Watch); err != nil {
 		return nil, err
@@ -138,13 +156,21 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 		}
 	}
 
+	if age := h.cfg.MaxAge; age > 0 {
+		w.retires = moment(time.Since(h.began) + age - age/10 + rand.N(age/5+1))
+	}
 	h.mu.Lock()
 	if h.isDraining() {
 		wait := h.spread
 		h.mu.Unlock()
 		return nil, resource.Errorf(resource.Draining, "the server is shutting down").After(max(wait, time.Second))
 	}
+	if err := grant.Open(); err != nil {
+		h.mu.Unlock()
+		return nil, err
+	}
 	h.watches[w] = struct{}{}
+	w.doubt.Store(h.doubts.Load() != doubts) // Reconsider may not have known of it yet
 	h.mu.Unlock()
 
 	w.col.join(w, s, w.cursor.Load())
@@ -182,7 +208,7 @@ func (w *Watch) begin(s *selection, r *watchroutev1.WatchRequest) error {
 	case *watchroutev1.WatchRequest_AfterRevision:
 		revision = start.AfterRevision
 		if head := w.hub.cfg.Log.Bounds(s.collection).Head; revision > head {
-			return resource.Errorf(resource.FutureRevision, "%s is at revision %d, before %d", s.collection, head, revision).In("after_revision")
+			return resource.Errorf(resource.FutureRevision, "%s is at revision %d, before %d", resource.Shared(s.collection), head, revision).In("after_revision")
 		}
 	case *watchroutev1.WatchRequest_From:
 		if start.From == watchroutev1.Start_NOW {
@@ -225,8 +251,10 @@ func expired(reason watchroutev1.Reset_Reason) error {
 	switch reason {
 	case watchroutev1.Reset_EPOCH:
 		return resource.Errorf(resource.EpochChanged, "the position is from another life of the log").In("start")
+	case watchroutev1.Reset_ACCESS:
+		return resource.Errorf(resource.ScopeChanged, "what the caller may see has changed").In("start")
 	case watchroutev1.Reset_SCOPE:
-		return resource.Errorf(resource.ScopeChanged, "the token was issued for another parent, names, filter, read_mask, delivery or access").In("start")
+		return resource.Errorf(resource.ScopeChanged, "the token was issued for another parent, names, filter, read_mask, projection, delivery or access").In("start")
 	}
 	return resource.Errorf(resource.Compacted, "the changes since the position are no longer all retained").In("start")
 }
@@ -301,12 +329,35 @@ func (w *Watch) Next(dst []Frame, b Budget) ([]Frame, error) {
 			bytes += len(dst[i].Bytes)
 		}
 		w.meter.Sent(events, bytes)
+		w.pay(now, events, bytes)
 	}
 	if err == nil {
 		w.setAlarm(now)
 	}
 	return dst, err
 }
+
+// pay counts what the watch was handed. Where that is more than it may be handed in the
+// time, it gets no events until the time has come.
+func (w *Watch) pay(now moment, events, bytes int) {
+	w.events += uint64(events)
+	w.bytes += uint64(bytes)
+	c := &w.hub.cfg
+	price := 0.0 // in seconds
+	if c.EventsPerSecond > 0 {
+		price = float64(events) / c.EventsPerSecond
+	}
+	if c.BytesPerSecond > 0 {
+		price = max(price, float64(bytes)/c.BytesPerSecond)
+	}
+	if price > 0 {
+		w.paid = max(w.paid, now-moment(time.Second)) + moment(price*float64(time.Second))
+	}
+}
+
+// Repeated counts what the watch was handed as a repetition of what another one was, see
+// Follow, for itself alone.
+func (w *Watch) Repeated(events, bytes int) { w.pay(w.sent, events, bytes) }
 
 // More says whether Next, asked at once, may have more: it need not be asked again
 // before the next wake-up, otherwise.
@@ -320,7 +371,7 @@ func (w *Watch) More() bool {
 // is so. Frames and meters are the caller's business.
 func (w *Watch) Follow(first *Watch, before uint64) bool {
 	if w.view != first.view || w.route != first.route || w.cursor.Load() != before || !w.begun || w.snapshot || w.reading != nil ||
-		w.err != nil || w.reset != 0 || w.minInterval > 0 || w.drain.Load() || w.ended.Load() != nil || !first.lively {
+		w.err != nil || w.reset != 0 || w.minInterval > 0 || w.drain.Load() || w.doubt.Load() || w.expires > 0 && first.sent >= w.expires || w.retires > 0 && first.sent >= w.retires || first.sent < w.paid || w.ended.Load() != nil || !first.lively {
 		return false
 	}
 	w.moveTo(first.cursor.Load())
@@ -337,8 +388,14 @@ func (w *Watch) Meter() Meter { return w.meter }
 // rings there is nothing to send, and it is set again.
 func (w *Watch) setAlarm(now moment) {
 	at := w.sent + moment(w.heartbeat)
-	if w.due > now {
-		at = min(at, w.due)
+	if due := max(w.due, w.paid); due > now {
+		at = min(at, due)
+	}
+	if w.expires > 0 {
+		at = min(at, w.expires)
+	}
+	if w.retires > 0 {
+		at = min(at, w.retires)
 	}
 	if w.rings > now && w.rings <= at {
 		return
@@ -355,14 +412,22 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 		w.begun = true
 		dst = append(dst, w.frame(Message{Kind: Started, Mode: w.mode, SilenceLimit: 2 * w.heartbeat}))
 	}
-	if w.drain.Load() && (b.Events == 0 || !w.halfTold()) {
+	if w.expires > 0 && now >= w.expires || w.doubt.Load() {
+		w.doubt.Store(false)
+		if err := w.rescope(); err != nil {
+			return dst, err
+		}
+		if w.reset != 0 { // what follows is read from the log
+			return append(dst, w.sayReset()), nil
+		}
+	}
+	if (w.drain.Load() || w.retires > 0 && now >= w.retires) && (b.Events == 0 || !w.halfTold()) {
 		return append(dst, w.frame(Message{Kind: Drain, ReconnectAfter: w.hub.reconnectAfter()})), ErrDrained
 	}
 	if w.reset != 0 {
-		dst = append(dst, w.frame(Message{Kind: Reset, Reason: w.reset}))
-		w.reset = 0
+		dst = append(dst, w.sayReset())
 	}
-	if w.held = b.Events == 0 || !w.burst && now < w.due; w.held {
+	if w.held = b.Events == 0 || !w.burst && now < w.due || now < w.paid; w.held {
 		return dst, nil
 	}
 	var err error
@@ -385,6 +450,12 @@ func (w *Watch) next(dst []Frame, b Budget, clock time.Time, now moment) ([]Fram
 		}
 	}
 	return dst, err
+}
+
+func (w *Watch) sayReset() Frame {
+	f := w.frame(Message{Kind: Reset, Reason: w.reset})
+	w.reset = 0
+	return f
 }
 
 // halfTold says whether the watch is in the middle of a fold, between two tokens: it
@@ -439,4 +510,5 @@ func (w *Watch) Close(err error) {
 		reason = resource.AsError(err).Reason.String()
 	}
 	w.hub.cfg.Observer.WatchClosed(w.col.name, w.transport, reason)
+	w.grant.Ended(End{Reason: reason, Events: w.events, Bytes: w.bytes})
 }

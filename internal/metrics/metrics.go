@@ -29,6 +29,7 @@ type Metrics struct {
 	appends  *prometheus.HistogramVec
 	written  *prometheus.CounterVec
 	requests *prometheus.CounterVec
+	limited  *prometheus.CounterVec
 }
 
 // New makes the metrics of one node, with those of the Go runtime and the process.
@@ -50,7 +51,8 @@ func New() *Metrics {
 	m.appends = histogram("append_seconds", "From a write's arrival until it was durable and acknowledged.", "collection")
 	m.written = counter("writes_total", "Writes, by outcome: OK or a reason.", "collection", "outcome")
 	m.requests = counter("requests_total", "Unary calls, by method and gRPC code.", "method", "code")
-	m.registry.MustRegister(m.open, m.closed, m.events, m.bytes, m.resets, m.delivery, m.appends, m.written, m.requests,
+	m.limited = counter("limited_total", "What was refused because a limit was reached, by limit.", "limit")
+	m.registry.MustRegister(m.limited, m.open, m.closed, m.events, m.bytes, m.resets, m.delivery, m.appends, m.written, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -153,6 +155,9 @@ func (m *Metrics) Written(collection, outcome string, took time.Duration) {
 		m.appends.WithLabelValues(collection).Observe(took.Seconds())
 	}
 }
+
+// Limited counts what a limit has refused.
+func (m *Metrics) Limited(limit string) { m.limited.WithLabelValues(limit).Inc() }
 
 // Called counts a unary call.
 func (m *Metrics) Called(method, code string) { m.requests.WithLabelValues(method, code).Inc() }

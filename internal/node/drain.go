@@ -24,6 +24,9 @@ func (n *Node) stop(ctx context.Context) error {
 	n.health.Shutdown()
 	n.logger.Info("draining", "watches", n.hub.Count(), "at_most", n.cfg.DrainTime)
 
+	if n.certificates != nil {
+		n.serving.Go(n.certificates.Close) // which may wait for what ACME does
+	}
 	n.hub.Drain(n.cfg.DrainSpread)
 	left := n.awaitWatches(until(0.5))
 	callsCut := n.stopGRPC(until(0.75))
@@ -33,6 +36,7 @@ func (n *Node) stop(ctx context.Context) error {
 	}
 	n.serving.Wait()
 	n.hub.Close()
+	n.closeControl()
 	if err := n.log.Close(); err != nil {
 		return fmt.Errorf("data: %w", err)
 	}

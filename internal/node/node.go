@@ -3,20 +3,26 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 
 	"github.com/watchroute/watchroute/gateway"
 	"github.com/watchroute/watchroute/gateway/console"
+	"github.com/watchroute/watchroute/internal/access"
+	"github.com/watchroute/watchroute/internal/certificate"
 	"github.com/watchroute/watchroute/internal/changelog"
 	"github.com/watchroute/watchroute/internal/changelog/local"
 	"github.com/watchroute/watchroute/internal/hub"
@@ -31,13 +37,20 @@ type Node struct {
 	cfg    config.Config
 	logger *slog.Logger
 
-	log    *local.Log
-	hub    *hub.Hub
-	grpc   *grpc.Server
-	health *health.Server
-	http   *http.Server
-	front  *gateway.Gateway
-	debug  *http.Server // nil: there is none
+	log     *local.Log
+	metrics *metrics.Metrics
+	access  *config.Access // nil: nobody is asked for credentials
+	control *access.Control
+	// closeControl closes it.
+	closeControl func()
+	hub          *hub.Hub
+	grpc         *grpc.Server
+	health       *health.Server
+	http         *http.Server
+	front        *gateway.Gateway
+	debug        *http.Server // nil: there is none
+	// certificates are what TLS shows; nil: plaintext.
+	certificates *certificate.Source
 	// cut ends the context of every HTTP request.
 	cut context.CancelFunc
 
@@ -72,6 +85,14 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	if err != nil {
 		return nil, fmt.Errorf("contracts: %w", err)
 	}
+	if cfg.TLS() {
+		if n.certificates, err = certificate.New(certificate.Config{Cert: cfg.TLSCert, Key: cfg.TLSKey, ClientCA: cfg.TLSClientCA, Domains: cfg.ACMEDomains,
+			ACME:   certificate.ACME{Directory: cfg.ACMEDirectory, CA: cfg.ACMECA, Email: cfg.ACMEEmail, Cache: cmp.Or(cfg.ACMECache, filepath.Join(cfg.Data, "acme"))},
+			Logger: logger.With("part", "tls")}); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		undo = append(undo, n.certificates.Close)
+	}
 	n.log, err = local.Open(ctx, local.Config{Dir: cfg.Data, CommitDelay: cfg.CommitDelay, Logger: logger.With("part", "log"), Retention: changelog.Retention{
 		Age: cfg.RetentionAge, MinAge: cfg.RetentionMinAge, Bytes: int64(cfg.RetentionBytes), Tombstones: cfg.RetentionTombstones,
 	}})
@@ -81,21 +102,34 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	undo = append(undo, func() { _ = n.log.Close() })
 
 	observed := metrics.New()
-	n.hub, err = hub.New(hub.Config{Log: n.log, Schemas: contracts.Schemas, Observer: observed, MemoryBytes: int64(cfg.MemoryLimit), Heartbeat: cfg.Heartbeat})
+	n.metrics = observed
+	if n.access, err = cfg.ReadAccess(); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	if n.control, n.closeControl, err = newControl(ctx, &cfg, n.access, n.log, contracts.Schemas, observed.Limited, logger); err != nil {
+		return nil, err
+	}
+	undo = append(undo, n.closeControl)
+	n.hub, err = hub.New(hub.Config{Log: n.log, Schemas: contracts.Schemas, Access: n.control, Observer: observed, MemoryBytes: int64(cfg.MemoryLimit), Heartbeat: cfg.Heartbeat,
+		EventsPerSecond: cfg.WatchEventRate, BytesPerSecond: float64(cfg.WatchByteRate), MaxAge: cfg.MaxWatchAge})
 	if err != nil {
 		return nil, err
 	}
 	undo = append(undo, n.hub.Close)
+	n.control.Attach(n.hub)
 	observed.Collect(n.hub, n.heads)
 
-	service, err := server.New(server.Config{Log: n.log, Hub: n.hub, Schemas: contracts.Schemas, AutoCreate: cfg.AutoCreates(),
+	service, err := server.New(server.Config{Log: n.log, Hub: n.hub, Schemas: contracts.Schemas, Access: n.control, AutoCreate: cfg.AutoCreates(),
 		MaxValueBytes: int(cfg.MaxValueBytes), Recorder: observed, Logger: logger.With("part", "server")})
 	if err != nil {
 		return nil, err
 	}
 	// Stop would otherwise return while calls still use the log.
-	n.grpc, n.health = server.NewGRPC(server.GRPCConfig{Service: service, Contracts: contracts, MaxRequestBytes: int(cfg.MaxRequestBytes),
-		Options: []grpc.ServerOption{grpc.WaitForHandlers(true)}})
+	options := []grpc.ServerOption{grpc.WaitForHandlers(true), grpc.ConnectionTimeout(handshakeTime)}
+	if n.certificates != nil {
+		options = append(options, grpc.Creds(n.credentials()))
+	}
+	n.grpc, n.health = server.NewGRPC(server.GRPCConfig{Service: service, Contracts: contracts, MaxRequestBytes: int(cfg.MaxRequestBytes), Options: options})
 	undo = append(undo, n.grpc.Stop)
 
 	if err := n.makeFront(service, contracts, observed); err != nil {
@@ -106,18 +140,40 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 		return nil, err
 	}
 	n.ready.Store(true)
-	if cfg.Exposed() {
-		logger.Warn("other machines can reach this node, and it checks no credentials: whoever reaches it may read and write everything")
+	if n.certificates != nil {
+		n.certificates.Obtain()
 	}
-	logger.Info("serving", "http", n.httpAddr.String(), "grpc", n.grpcAddr.String(), "debug", n.debugAddr, "data", cfg.Data,
+	if cfg.Exposed() && !n.control.Required() {
+		logger.Warn("other machines can reach this node, and it checks no credentials: whoever reaches it may read and write everything")
+	} else if cfg.Exposed() && !cfg.TLS() {
+		logger.Warn("other machines can reach this node, and it does not speak TLS: whoever listens on the way has the credentials")
+	}
+	logger.Info("serving", "http", n.httpAddr.String(), "grpc", n.grpcAddr.String(), "tls", cfg.TLS(), "debug", n.debugAddr, "data", cfg.Data,
 		"typed_collections", contracts.Schemas.Declared(), "auto_create", cfg.AutoCreates(), "epoch", fmt.Sprintf("%x", n.log.Epoch()))
 	return n, nil
+}
+
+// handshakeTime is how long a new connection of gRPC may take until it speaks HTTP/2;
+// those of HTTP have as long, see gateway.Server.
+const handshakeTime = 10 * time.Second
+
+// credentials are those of the gRPC server.
+func (n *Node) credentials() credentials.TransportCredentials {
+	if n.cfg.OnePort {
+		return gateway.Handshaken()
+	}
+	return credentials.NewTLS(n.certificates.TLS("h2"))
 }
 
 // front makes the HTTP server.
 func (n *Node) makeFront(service *server.Service, contracts *contract.Set, observed *metrics.Metrics) error {
 	logger := n.logger.With("part", "gateway")
-	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, AllowedOrigins: n.cfg.AllowedOrigins, LocalOnly: !n.cfg.Insecure,
+	var cookie string
+	var proxies gateway.Proxies
+	if a := n.access; a != nil {
+		cookie, proxies = a.Cookie, a.TrustedProxies
+	}
+	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, OnePort: n.cfg.OnePort, AllowedOrigins: n.cfg.AllowedOrigins, LocalOnly: !n.cfg.Insecure && !n.control.Required(), Access: n.control, Cookie: cookie, TrustedProxies: proxies,
 		Metrics: observed.Handler(), Ready: n.isReady, Page: console.Handler(), Recorder: observed,
 		MaxRequestBytes: int(n.cfg.MaxRequestBytes), Logger: logger})
 	if err != nil {
@@ -150,6 +206,7 @@ func (n *Node) listen(ctx context.Context) error {
 		return fmt.Errorf("http: %w", err)
 	}
 	n.httpAddr, n.grpcAddr = front.Addr(), front.Addr()
+	front = n.limit(front)
 	if n.cfg.DebugAddress != "" {
 		profiles, err := lc.Listen(ctx, "tcp", n.cfg.DebugAddress)
 		if err != nil {
@@ -161,7 +218,11 @@ func (n *Node) listen(ctx context.Context) error {
 		n.serve("debug", func() error { return n.debug.Serve(profiles) })
 	}
 	if n.cfg.OnePort {
-		calls, pages := gateway.OnePort(front)
+		var settings *tls.Config
+		if n.certificates != nil {
+			settings = n.certificates.TLS("h2", "http/1.1")
+		}
+		calls, pages := gateway.OnePort(front, settings)
 		n.serve("grpc", func() error { return n.grpc.Serve(calls) })
 		n.serve("http", func() error { return n.http.Serve(pages) })
 		return nil
@@ -172,7 +233,11 @@ func (n *Node) listen(ctx context.Context) error {
 		return fmt.Errorf("grpc: %w", err)
 	}
 	n.grpcAddr = calls.Addr()
-	n.serve("grpc", func() error { return n.grpc.Serve(calls) })
+	calls = n.limit(calls)
+	if n.certificates != nil {
+		front = tls.NewListener(front, n.certificates.TLS("h2", "http/1.1"))
+	}
+	n.serve("grpc", func() error { return n.grpc.Serve(gateway.Newcomers(calls)) })
 	n.serve("http", func() error { return n.http.Serve(front) })
 	return nil
 }

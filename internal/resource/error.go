@@ -41,6 +41,12 @@ const (
 	DeadlineExceeded   = Reason(watchroutev1.ErrorReason_DEADLINE_EXCEEDED)
 	Internal           = Reason(watchroutev1.ErrorReason_INTERNAL)
 	SlowReader         = Reason(watchroutev1.ErrorReason_SLOW_READER)
+	CredentialMissing  = Reason(watchroutev1.ErrorReason_CREDENTIAL_MISSING)
+	CredentialInvalid  = Reason(watchroutev1.ErrorReason_CREDENTIAL_INVALID)
+	CredentialExpired  = Reason(watchroutev1.ErrorReason_CREDENTIAL_EXPIRED)
+	CredentialRevoked  = Reason(watchroutev1.ErrorReason_CREDENTIAL_REVOKED)
+	PermissionDenied   = Reason(watchroutev1.ErrorReason_PERMISSION_DENIED)
+	ApprovalRequired   = Reason(watchroutev1.ErrorReason_APPROVAL_REQUIRED)
 )
 
 // String gives the reason as it stands in ErrorInfo, such as INVALID_NAME.

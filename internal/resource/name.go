@@ -56,6 +56,44 @@ func CheckCollection(field, text string) error {
 	return nil
 }
 
+// MaxTenant is how long the name of a tenant may be, in bytes.
+const MaxTenant = 63
+
+// systemPrefix begins the collections that all tenants share.
+const systemPrefix = "system."
+
+// Of gives the key under which the log keeps a tenant's own collection of a name: the
+// name itself for the tenant without a name, and for what all tenants share.
+func Of(tenant, collection string) string {
+	if tenant == "" || IsSystem(collection) {
+		return collection
+	}
+	return tenant + ":" + collection
+}
+
+// Shared gives the name of a collection, which is the same for each tenant, of its key.
+func Shared(key string) string {
+	if _, collection, ok := strings.Cut(key, ":"); ok {
+		return collection
+	}
+	return key
+}
+
+// IsSystem says whether a collection is one of those that control the node.
+func IsSystem(collection string) bool { return strings.HasPrefix(collection, systemPrefix) }
+
+// CheckTenant says whether text can name a tenant: nothing, or 1 to MaxTenant lower-case
+// letters, digits and `-`, the first one a letter.
+func CheckTenant(field, text string) error {
+	if text == "" {
+		return nil
+	}
+	if len(text) > MaxTenant || text[0] < 'a' || text[0] > 'z' || strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return Errorf(InvalidField, "the tenant %q is not 1 to %d lower-case letters, digits and '-', the first one a letter", clip(text), MaxTenant).In(field)
+	}
+	return nil
+}
+
 // CheckID says whether text can be an id: 1 to MaxID letters, digits and
 // `-._~@=+,`, and none of `.`, `..` and `watch`, which mean something in a URL.
 func CheckID(field, text string) error {

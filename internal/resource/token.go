@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
+	"strings"
 )
 
 // Token is a place in the log of one collection: what a resume_token holds.
@@ -16,7 +17,7 @@ type Token struct {
 	Scope uint64
 	// Revision: everything at or below it was sent.
 	Revision uint64
-	// Collection is the one that Revision counts in.
+	// Collection is the key of the one that Revision counts in.
 	Collection string
 }
 
@@ -31,7 +32,7 @@ func (t Token) String() string {
 
 // Append appends the opaque form to dst.
 func (t Token) Append(dst []byte) []byte {
-	var raw [1 + 8 + 8 + binary.MaxVarintLen64 + MaxCollection + 4]byte
+	var raw [1 + 8 + 8 + binary.MaxVarintLen64 + MaxTenant + 1 + MaxCollection + 4]byte
 	b := append(raw[:0], tokenVersion)
 	b = binary.BigEndian.AppendUint64(b, t.Epoch)
 	b = binary.BigEndian.AppendUint64(b, t.Scope)
@@ -64,7 +65,11 @@ func ParseToken(field, text string) (Token, error) {
 		return bad()
 	}
 	t.Revision, t.Collection = rev, string(rest[n:])
-	if CheckCollection("", t.Collection) != nil || t.String() != text {
+	tenant, collection, tenanted := strings.Cut(t.Collection, ":")
+	if !tenanted {
+		tenant, collection = "", t.Collection
+	}
+	if CheckTenant("", tenant) != nil || CheckCollection("", collection) != nil || t.String() != text {
 		return bad()
 	}
 	return t, nil

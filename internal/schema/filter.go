@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
@@ -25,11 +26,44 @@ const (
 
 // Filter is a compiled filter.
 type Filter struct {
-	text    string
+	text string
+	program
+	term *Term // nil: none
+}
+
+// program is an expression that is ready to run.
+type program struct {
 	metered cel.Program
-	// plain does without accounting; nil where the filter is not plain.
+	// plain does without accounting; nil where the expression is not plain.
 	plain cel.Program
-	term  *Term // nil: none
+}
+
+// plan makes a program of a checked expression.
+func plan(env *cel.Env, a *ast.AST, plain bool) (p program, err error) {
+	if p.metered, err = env.PlanProgram(a, metered()...); err == nil && plain {
+		p.plain, err = env.PlanProgram(a, cel.EvalOptions(cel.OptOptimize))
+	}
+	return p, err
+}
+
+// yields evaluates the expression; not ok if that fails or costs too much. size is how
+// large the values are that it reads, in bytes.
+func (p *program) yields(vars interpreter.Activation, size int) (out ref.Val, ok bool) {
+	run := p.metered
+	if p.plain != nil && size <= plainSize {
+		run = p.plain
+	}
+	out, _, err := run.Eval(vars)
+	if err != nil {
+		return nil, false
+	}
+	return out, true
+}
+
+// holds says whether the expression yields true.
+func (p *program) holds(vars interpreter.Activation, size int) bool {
+	out, ok := p.yields(vars, size)
+	return ok && out == types.True
 }
 
 // Filter compiles a CEL expression; the empty one gives nil, which matches
@@ -59,7 +93,7 @@ func (f *Filter) String() string {
 }
 
 // Matches evaluates the filter on the whole of a value, whatever a mask left of
-// it. An evaluation that fails, costs too much or yields anything but true does
+// it, but without what a Redaction hid. An evaluation that fails, costs too much or yields anything but true does
 // not match.
 func (f *Filter) Matches(v *Value) bool {
 	if f == nil {
@@ -68,12 +102,7 @@ func (f *Filter) Matches(v *Value) bool {
 	for v.whole != nil {
 		v = v.whole
 	}
-	program := f.metered
-	if f.plain != nil && len(v.rec.Data) <= plainSize {
-		program = f.plain
-	}
-	out, _, err := program.Eval((*activation)(v))
-	return err == nil && out == types.True
+	return f.holds((*activation)(v), len(v.Record().Data))
 }
 
 // activation resolves the variables of a filter.
@@ -174,25 +203,41 @@ func (fs *filters) compile(expr string) (*Filter, *resource.Error) {
 	if err != nil {
 		return nil, resource.Errorf(resource.Internal, "filters cannot be compiled").Because(err)
 	}
-	ast, issues := env.Compile(expr)
-	if issues.Err() != nil {
-		return nil, filterError(issues)
+	a, plain, bad := checkBool(env, "filter", expr)
+	if bad != nil {
+		return nil, bad
 	}
-	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && out.Kind() != types.DynKind {
-		return nil, at(resource.Errorf(resource.InvalidFilter, "the filter yields %s, expected bool", cel.FormatCELType(out)), 1, 1)
-	}
-	f := &Filter{text: expr, term: findTerm(ast.NativeRep(), ast.NativeRep().Expr())}
-	plain, err := inspect(ast.NativeRep().Expr())
-	if err == nil {
-		f.metered, err = env.Program(ast, metered()...)
-	}
-	if err == nil && plain {
-		f.plain, err = env.Program(ast, cel.EvalOptions(cel.OptOptimize))
-	}
-	if err != nil {
+	f := &Filter{text: expr, term: findTerm(a, a.Expr())}
+	if f.program, err = plan(env, a, plain); err != nil {
 		return nil, at(resource.Errorf(resource.InvalidFilter, "%s", oneLine(err.Error())), 1, 1)
 	}
 	return f, nil
+}
+
+// checkBool checks an expression that must yield a bool. noun is what messages call it.
+func checkBool(env *cel.Env, noun, expr string) (a *ast.AST, plain bool, bad *resource.Error) {
+	if a, plain, bad = check(env, noun, expr); bad != nil {
+		return nil, false, bad
+	}
+	if out := a.GetType(a.Expr().ID()); !out.IsExactType(cel.BoolType) && out.Kind() != types.DynKind {
+		return nil, false, at(resource.Errorf(resource.InvalidFilter, "the %s yields %s, expected bool", noun, cel.FormatCELType(out)), 1, 1)
+	}
+	return a, plain, nil
+}
+
+// check checks an expression.
+func check(env *cel.Env, noun, expr string) (a *ast.AST, plain bool, bad *resource.Error) {
+	checked, issues := env.Compile(expr)
+	if issues.Err() != nil {
+		return nil, false, filterError(issues)
+	}
+	a = checked.NativeRep()
+	plain, err := inspect(noun, a.Expr())
+	if err != nil {
+		return nil, false, at(resource.Errorf(resource.InvalidFilter, "%s", oneLine(err.Error())), 1, 1)
+	}
+	sortRanges(a)
+	return a, plain, nil
 }
 
 // filterError says what CEL says about the first few faults, and where the first

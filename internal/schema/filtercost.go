@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -41,22 +42,27 @@ const (
 	zoneCost = 500
 	// boundedMatches is the function and overload that `matches` becomes.
 	boundedMatches = "bounded_matches"
+	// sortedKeys is the function that gives the keys of a map in order, and anything
+	// else as it is. No expression can name it.
+	sortedKeys = "@sorted"
+	// sortCost is what each key costs then.
+	sortCost = 4
 )
 
 // inspect refuses what filters may not do, and says whether one is plain: it takes
 // a time that grows with its length and the size of the value, and no faster.
-func inspect(root ast.Expr) (plain bool, err error) {
+func inspect(noun string, root ast.Expr) (plain bool, err error) {
 	plain = true
 	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
 		case ast.ComprehensionKind:
 			plain = false
 		case ast.StructKind:
-			err = fmt.Errorf("a filter cannot make a message (%s)", e.AsStruct().TypeName())
+			err = fmt.Errorf("a %s cannot make a message (%s)", noun, e.AsStruct().TypeName())
 		case ast.CallKind:
 			call := e.AsCall()
 			switch call.FunctionName() {
-			case operators.Add:
+			case operators.Add, sortedKeys:
 				plain = false
 			case overloads.Matches:
 				plain = false
@@ -68,6 +74,60 @@ func inspect(root ast.Expr) (plain bool, err error) {
 		}
 	}))
 	return plain, err
+}
+
+// sortRanges makes macros go through the keys of maps in order. Go gives them in
+// another one each time, and so would map() and filter(), or an evaluation that ends at
+// a failure or at its limit.
+func sortRanges(a *ast.AST) {
+	fac, id := ast.NewExprFactory(), ast.MaxID(a)
+	ast.PostOrderVisit(a.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.ComprehensionKind {
+			return
+		}
+		over := e.AsComprehension().IterRange()
+		typ := a.GetType(over.ID())
+		if typ.Kind() == types.ListKind {
+			return
+		}
+		id++
+		moved := fac.NewUnspecifiedExpr(id)
+		moved.SetKindCase(over)
+		a.SetType(id, typ)
+		if r := a.ReferenceMap()[over.ID()]; r != nil {
+			a.SetReference(id, r)
+		}
+		over.SetKindCase(fac.NewCall(over.ID(), sortedKeys, moved))
+		a.SetType(over.ID(), types.DynType)
+		a.SetReference(over.ID(), ast.NewFunctionReference(sortedKeys))
+	}))
+}
+
+// keysInOrder is the function sortedKeys.
+func keysInOrder(args ...ref.Val) ref.Val {
+	m, ok := args[0].(traits.Mapper)
+	if !ok {
+		return args[0]
+	}
+	if sortCost*length(m) > filterCost {
+		return types.NewErr("the operation costs too much")
+	}
+	keys := make([]ref.Val, 0, length(m))
+	for it := m.Iterator(); it.HasNext() == types.True; {
+		keys = append(keys, it.Next())
+	}
+	slices.SortFunc(keys, func(a, b ref.Val) int {
+		if n := strings.Compare(a.Type().TypeName(), b.Type().TypeName()); n != 0 {
+			return n
+		}
+		if c, ok := a.(traits.Comparer); ok {
+			if n, ok := c.Compare(b).(types.Int); ok {
+				return int(n)
+			}
+		}
+		return 0
+	})
+	return types.NewRefValList(types.DefaultTypeAdapter, keys)
 }
 
 // metered gives the options of a program that is bounded.
@@ -91,6 +151,9 @@ type meter struct {
 // their arguments, or make something larger than these.
 func (m *meter) bound(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 	call, ok := i.(interpreter.InterpretableCall)
+	if ok && call.Function() == sortedKeys {
+		return interpreter.NewCall(call.ID(), sortedKeys, sortedKeys, call.Args(), keysInOrder), nil
+	}
 	if !ok || len(call.Args()) != 2 {
 		return i, nil
 	}
@@ -177,6 +240,10 @@ func (m *meter) CallCost(function, overload string, args []ref.Val, _ ref.Val) *
 		n = inCost(args[0], args[1])
 	case operators.Add:
 		n = addCost(args[0], args[1])
+	case sortedKeys:
+		if m, ok := args[0].(traits.Mapper); ok {
+			n += sortCost * length(m)
+		}
 	case boundedMatches:
 		text, _ := args[0].(types.String)
 		pattern, _ := args[1].(types.String)

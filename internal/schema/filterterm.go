@@ -138,19 +138,30 @@ func keyOf(v ref.Val) (Key, bool) {
 	return "", false
 }
 
-// Key gives what the whole of a value has at a path. Where it has none, or one that
+// Key gives what the whole of a value has at a path, without what a Redaction hid. Where it has none, or one that
 // no constant equals, no filter with a term of that path matches it.
 func (v *Value) Key(path Path) (Key, bool) {
 	for v.whole != nil {
 		v = v.whole
 	}
+	found := v.find(path)
+	if found == nil {
+		return "", false
+	}
+	return keyOf(found)
+}
+
+// find gives what stands at a path; nil where nothing does.
+func (v *Value) find(path Path) ref.Val {
 	root, rest, _ := strings.Cut(string(path), pathSeparator)
 	switch root {
 	case "id":
-		return Key("s" + v.rec.ID), true
+		return types.String(v.rec.ID)
 	case "labels":
-		label, ok := v.rec.Labels[rest]
-		return Key("s" + label), ok
+		if label, ok := v.rec.Labels[rest]; ok {
+			return types.String(label)
+		}
+		return nil
 	}
 	at := v.celData()
 	for step := range strings.SplitSeq(rest, pathSeparator) {
@@ -158,14 +169,14 @@ func (v *Value) Key(path Path) (Key, bool) {
 		case traits.Mapper:
 			found, ok := holder.Find(types.String(step))
 			if !ok {
-				return "", false
+				return nil
 			}
 			at = found
 		case traits.Indexer:
 			at = holder.Get(types.String(step))
 		default:
-			return "", false
+			return nil
 		}
 	}
-	return keyOf(at)
+	return at
 }

@@ -67,9 +67,10 @@ func (r *Registry) add(md protoreflect.MessageDescriptor) error {
 	return nil
 }
 
-// Schema gives the schema of a collection, a schemaless one where none was
-// declared. It is never nil.
+// Schema gives the schema of a collection, which may be given as the log's key of it: a
+// schemaless one where none was declared. It is never nil.
 func (r *Registry) Schema(collection string) *Schema {
+	collection = resource.Shared(collection)
 	if s := r.schemas[collection]; s != nil {
 		return s
 	}

@@ -22,6 +22,11 @@ type Value struct {
 	// A part has the whole and what it is of it.
 	whole *Value
 	part  *tree
+	// origin is the value that this one is a redaction or a projection of, itself one
+	// perhaps.
+	origin *Value
+	// projection makes the JSON of origin. The record has it as its data from then on.
+	projection *Projection
 
 	msgOnce sync.Once
 	msg     protoreflect.Message // typed only
@@ -36,18 +41,45 @@ type Value struct {
 	cel     ref.Val // of the whole only
 }
 
-// Record gives the record, the whole of it also where the value is a part.
-func (v *Value) Record() *changelog.Record { return v.rec }
+// Record gives the record, the whole of it also where the value is a part. What a
+// Redaction hid is not in it, and the data is what a Projection made of it.
+func (v *Value) Record() *changelog.Record {
+	whole := v
+	for whole.whole != nil {
+		whole = whole.whole
+	}
+	if whole.projection != nil {
+		whole.JSON()
+	}
+	return v.rec
+}
+
+// original gives the whole value as it was written.
+func (v *Value) original() *Value {
+	for {
+		switch {
+		case v.whole != nil:
+			v = v.whole
+		case v.origin != nil:
+			v = v.origin
+		default:
+			return v
+		}
+	}
+}
 
 // Schema gives the schema.
 func (v *Value) Schema() *Schema { return v.schema }
 
 // JSON gives the value as one line of JSON: ProtoJSON with lowerCamelCase names,
 // the same bytes each time, where there is a schema, and otherwise the object as
-// it was written.
+// it was written, or as a Projection made it.
 func (v *Value) JSON() []byte {
 	v.jsonOnce.Do(func() {
 		switch {
+		case v.projection != nil:
+			v.json = v.projection.json(v.origin)
+			v.rec.Data = v.json
 		case v.schema.desc != nil:
 			text, err := v.schema.marshalJSON(v.message())
 			if err != nil {

@@ -10,7 +10,8 @@
 // all three, and say what they expect.
 //
 // To add a transport: write a file with a type that implements Transport, and add
-// it to [Transports]. To add a scenario: write a function and put it into the table
+// it to [Transports], and to [TLS] if encryption or HTTP/2 goes another way through the
+// node: those run the same scenarios on ports of the same nodes that speak TLS. To add a scenario: write a function and put it into the table
 // of its file, with a name that is a sentence and begins with its promise.
 //
 // Nothing here sleeps: readers wait for messages, at most [patience] for each, and

@@ -37,11 +37,11 @@ type webConn struct {
 }
 
 func newWeb(t testing.TB, n *Node, d Dialer) Transport {
-	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: n.URL()})}
+	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: d.url(n)})}
 }
 
 func newWebSocketWeb(t testing.TB, n *Node, d Dialer) Transport {
-	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: n.URL(), webSocket: true})}
+	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: d.url(n), webSocket: true})}
 }
 
 const webContent = "application/grpc-web+proto"

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -47,20 +48,22 @@ type Options struct {
 	MaxValueBytes int
 	// NoAutoCreate refuses writes to collections that do not exist.
 	NoAutoCreate bool
-	// OnePort serves gRPC and HTTP on one port.
+	// OnePort serves gRPC and HTTP on one port, and on one that speaks TLS.
 	OnePort bool
 	// Dir is a folder on the disk for the log. Default: a file system in memory.
 	Dir string
 }
 
-// Node is a node in this process: log, hub, server and gateway, on two TCP ports
-// that it keeps when it is restarted.
+// Node is a node in this process: log, hub, server and gateway, on two TCP ports, and
+// two that speak TLS, which it keeps when it is restarted.
 type Node struct {
 	t       testing.TB
 	options Options
 	fs      vfs.FS
 	grpc    *port
 	http    *port
+	grpcTLS *port
+	httpTLS *port
 
 	// Clock is the log's.
 	Clock *Clock
@@ -97,8 +100,9 @@ func StartNode(t testing.TB, o Options) *Node {
 		n.options.WriteTimeout = 2 * time.Minute
 	}
 	n.http = openPort(t, o.WriteBuffer)
-	if n.grpc = n.http; !o.OnePort {
-		n.grpc = openPort(t, o.WriteBuffer)
+	n.httpTLS = openPort(t, o.WriteBuffer)
+	if n.grpc, n.grpcTLS = n.http, n.httpTLS; !o.OnePort {
+		n.grpc, n.grpcTLS = openPort(t, o.WriteBuffer), openPort(t, o.WriteBuffer)
 	}
 	n.start()
 	t.Cleanup(func() { n.stop(0) })
@@ -145,8 +149,8 @@ func (n *Node) start() {
 	service, err := server.New(server.Config{Log: n.Log, Hub: n.Hub, Schemas: o.Contracts.Schemas, AutoCreate: !o.NoAutoCreate,
 		MaxValueBytes: o.MaxValueBytes, Logger: quiet})
 	check(err)
-	calls, _ := server.NewGRPC(server.GRPCConfig{Service: service, Contracts: o.Contracts, Options: []grpc.ServerOption{grpc.WaitForHandlers(true)}})
-	handler, err := gateway.New(gateway.Config{Service: service, Contracts: o.Contracts, GRPC: calls, WriteTimeout: o.WriteTimeout, Logger: quiet})
+	calls, _ := server.NewGRPC(server.GRPCConfig{Service: service, Contracts: o.Contracts, Options: []grpc.ServerOption{grpc.WaitForHandlers(true), grpc.Creds(either{insecure.NewCredentials()})}})
+	handler, err := gateway.New(gateway.Config{Service: service, Contracts: o.Contracts, GRPC: calls, OnePort: o.OnePort, WriteTimeout: o.WriteTimeout, Logger: quiet})
 	check(err)
 
 	// What the handlers that are under way hold on to when they do not end by
@@ -162,19 +166,24 @@ func (n *Node) start() {
 		}),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(quiet.Handler(), slog.LevelDebug),
+		HTTP2:       &http.HTTP2Config{WriteByteTimeout: o.WriteTimeout},
 	}
-	var grpcListener, httpListener net.Listener
+	serve := func(grpcListener, httpListener net.Listener) {
+		serving.Go(func() { _ = calls.Serve(grpcListener) })
+		serving.Go(func() {
+			if err := front.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+				n.t.Error(err)
+			}
+		})
+	}
+	settings := identity().server
 	if o.OnePort {
-		grpcListener, httpListener = gateway.OnePort(n.http.listener())
+		serve(gateway.OnePort(n.http.listener(), nil))
+		serve(gateway.OnePort(n.httpTLS.listener(), settings))
 	} else {
-		grpcListener, httpListener = n.grpc.listener(), n.http.listener()
+		serve(n.grpc.listener(), n.http.listener())
+		serve(tls.NewListener(n.grpcTLS.listener(), settings), tls.NewListener(n.httpTLS.listener(), settings))
 	}
-	serving.Go(func() { _ = calls.Serve(grpcListener) })
-	serving.Go(func() {
-		if err := front.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
-			n.t.Error(err)
-		}
-	})
 
 	log, h, seen := n.Log, n.Hub, n.watches
 	var once sync.Once
@@ -235,6 +244,3 @@ func (n *Node) Compact(later time.Duration) {
 		n.t.Fatal(err)
 	}
 }
-
-// URL is where the node's HTTP is.
-func (n *Node) URL() string { return "http://" + n.http.address() }

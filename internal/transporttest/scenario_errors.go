@@ -126,7 +126,7 @@ func badMask(c *Case) {
 			c.Errorf("what is left is %s", got)
 		}
 	}
-	if c.Kit.Name == "WebSocket Session JSON" {
+	if c.Kit.is("WebSocket Session JSON") {
 		return // there is no JSON for such a mask
 	}
 	c.refused(c.Request(mask("status..x")), resource.InvalidMask, "field", "read_mask", "path", "status..x")
@@ -189,7 +189,7 @@ func badValue(c *Case) {
 		fails(`{"placeTime": "yesterday"}`, "placeTime")
 		fails(`{"orderId": "b"}`, "order_id")
 		callFails(c, caller.Put, text(name, `[]`), resource.InvalidValue)
-		if c.Kit.Name != "NDJSON" {
+		if !c.Kit.is("NDJSON") {
 			callFails(c, caller.Put, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: name, Data: mustAny(&shopv1.Money{})}}, resource.InvalidValue)
 		}
 	default:
@@ -198,7 +198,7 @@ func badValue(c *Case) {
 		}
 		fails(`{"a": {"b": [1, {"c": 1, "c": 2}]}}`, "a.b[1].c")
 		callFails(c, caller.Put, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: name}}, resource.InvalidValue)
-		if c.Kit.Name != "NDJSON" { // where such a body is no JSON at all
+		if !c.Kit.is("NDJSON") { // where such a body is no JSON at all
 			callFails(c, caller.Put, text(name, `{"a": 1`), resource.InvalidValue)
 			callFails(c, caller.Put, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: name, Data: mustAny(&shopv1.Order{})}}, resource.InvalidValue)
 		}

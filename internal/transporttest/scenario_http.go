@@ -16,7 +16,7 @@ var HTTP = []Scenario{
 	{Name: "http: a watch is at each of its paths, its parameters in either spelling", Run: eachPath, Both: true, On: urls},
 	{Name: "errors: parameters that are malformed", Run: badParameters, On: urls},
 	{Name: "errors: a path that leads nowhere", Run: noRoute, On: urls},
-	{Name: "P5 EventSource comes back by itself, with the header or the parameter", Run: lastEventID, On: func(k Kit) bool { return k.Name == "SSE" }},
+	{Name: "P5 EventSource comes back by itself, with the header or the parameter", Run: lastEventID, On: func(k Kit) bool { return k.is("SSE") }},
 }
 
 // watchURL opens a watch at a URL; r says what is expected of it.

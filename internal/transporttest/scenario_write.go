@@ -30,7 +30,7 @@ var Writes = []Scenario{
 
 // callers are the transports that call in different ways.
 func callers(k Kit) bool {
-	return slices.Contains([]string{"gRPC", "gRPC typed", "gRPC-Web", "gRPC-Web WebSocket", "NDJSON"}, k.Name)
+	return slices.ContainsFunc([]string{"gRPC", "gRPC typed", "gRPC-Web", "gRPC-Web WebSocket", "NDJSON"}, k.is)
 }
 
 func (c *Case) callContext() (context.Context, context.CancelFunc) {

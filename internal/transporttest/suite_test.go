@@ -84,6 +84,21 @@ func TestOnePort(t *testing.T) {
 	transporttest.Run(t, transporttest.Transports, transporttest.OnePort)
 }
 
+func TestTLS(t *testing.T) {
+	for _, scenarios := range [][]transporttest.Scenario{transporttest.States, transporttest.Deliveries, transporttest.Resumes, transporttest.Shapes,
+		transporttest.Writes, transporttest.Errors, transporttest.Drains, transporttest.Fairness, transporttest.SessionScenarios, transporttest.HTTP, transporttest.OnePort} {
+		transporttest.Run(t, transporttest.TLS, scenarios)
+	}
+}
+
+func TestTLS_ResumesOnEveryOtherTransport(t *testing.T) {
+	transporttest.RunTour(t, append([]transporttest.Kit{transporttest.Transports[0], transporttest.Transports[6]}, transporttest.TLS...))
+}
+
+func TestTLS_StalledReadersPinNoMemory(t *testing.T) {
+	transporttest.RunMemory(t, transporttest.TLS)
+}
+
 func TestStalledReadersPinNoMemory(t *testing.T) {
 	transporttest.RunMemory(t, transporttest.Transports)
 }

@@ -5,9 +5,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
@@ -71,11 +76,81 @@ var Transports = []Kit{
 	{Name: "long-poll", Poll: true, URL: true, New: newLongPoll},
 }
 
+// TLS are those that go another way through the node over TLS, or HTTP/2. Both binary
+// WebSockets, for one, go the way of their siblings.
+var TLS = []Kit{
+	secure("gRPC", "TLS", false),
+	secure("gRPC Session", "TLS", false),
+	secure("gRPC-Web", "HTTP/2", true),
+	secure("gRPC-Web WebSocket", "TLS", false),
+	secure("NDJSON", "HTTP/2", true),
+	secure("SSE", "TLS", false),
+	secure("SSE", "HTTP/2", true),
+	secure("WebSocket JSON", "TLS", false),
+	secure("WebSocket Session JSON", "TLS", false),
+	secure("long-poll", "HTTP/2", true),
+}
+
+const over = " over "
+
+// secure gives the transport of a name over TLS.
+func secure(name, by string, http2 bool) Kit {
+	kit := Transports[slices.IndexFunc(Transports, func(k Kit) bool { return k.Name == name })]
+	plain := kit.New
+	kit.Name += over + by
+	kit.New = func(t testing.TB, n *Node, d Dialer) Transport {
+		d.TLS, d.HTTP2 = true, http2
+		return plain(t, n, d)
+	}
+	return kit
+}
+
+// is says whether a kit is the transport of a name, over whatever.
+func (k Kit) is(name string) bool {
+	own, _, _ := strings.Cut(k.Name, over)
+	return own == name
+}
+
 // Dialer opens a transport's connections.
 type Dialer struct {
 	// ReadBuffer is the size of the sockets' read buffers in bytes. Default: the
 	// system's.
 	ReadBuffer int
+	// TLS: they speak it, to the node's ports that do.
+	TLS bool
+	// HTTP2: over TLS HTTP/2 is offered beside HTTP/1.1, as browsers do.
+	HTTP2 bool
+}
+
+// version is that of HTTP which is spoken.
+func (d Dialer) version() int {
+	if d.HTTP2 {
+		return 2
+	}
+	return 1
+}
+
+// url is where the node's HTTP is.
+func (d Dialer) url(n *Node) string {
+	if d.TLS {
+		return "https://" + n.httpTLS.address()
+	}
+	return "http://" + n.http.address()
+}
+
+// calls is the port of the node's gRPC.
+func (d Dialer) calls(n *Node) *port {
+	if d.TLS {
+		return n.grpcTLS
+	}
+	return n.grpc
+}
+
+func (d Dialer) credentials() credentials.TransportCredentials {
+	if d.TLS {
+		return credentials.NewTLS(identity().client)
+	}
+	return insecure.NewCredentials()
 }
 
 // Dial opens a TCP connection.
@@ -99,7 +174,11 @@ func (d Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 // client makes an HTTP client that ends with the test.
 func (d Dialer) client(t testing.TB) *http.Client {
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return d.Dial(ctx, address) },
-		DisableCompression: true, MaxIdleConnsPerHost: 16}
+		DisableCompression: true, MaxIdleConnsPerHost: 16, TLSClientConfig: identity().client.Clone(), Protocols: new(http.Protocols),
+		// Small windows: a reader that does not read stops the writer after so much.
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 1 << 20}}
+	tr.Protocols.SetHTTP1(true)
+	tr.Protocols.SetHTTP2(d.HTTP2)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }

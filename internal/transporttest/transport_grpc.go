@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	shopv1 "github.com/watchroute/watchroute/gen/go/shop/v1"
@@ -16,7 +15,7 @@ import (
 
 // connect opens a gRPC connection that ends with the test.
 func (d Dialer) connect(t testing.TB, n *Node) *grpc.ClientConn {
-	conn, err := grpc.NewClient("passthrough:///"+n.grpc.address(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///"+d.calls(n).address(), grpc.WithTransportCredentials(d.credentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return d.Dial(ctx, address) }),
 		// Static windows: a reader that does not read stops the writer after so much.
 		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))

@@ -17,11 +17,14 @@ import (
 
 // web is what the transports on plain HTTP have in common.
 type web struct {
-	http *http.Client
-	url  string // of the node
+	http    *http.Client
+	url     string // of the node
+	version int    // of HTTP, that is spoken
 }
 
-func newWebClient(t testing.TB, n *Node, d Dialer) web { return web{d.client(t), n.URL()} }
+func newWebClient(t testing.TB, n *Node, d Dialer) web {
+	return web{d.client(t), d.url(n), d.version()}
+}
 
 // Caller implements Transport.
 func (w web) Caller() Caller { return rest(w) }
@@ -40,6 +43,10 @@ func (w web) get(ctx context.Context, path, accept string, h http.Header) (*http
 	answer, err := w.http.Do(r)
 	if err != nil {
 		return nil, err
+	}
+	if answer.ProtoMajor != w.version {
+		_ = answer.Body.Close()
+		return nil, fmt.Errorf("%s is spoken, not HTTP/%d", answer.Proto, w.version)
 	}
 	if answer.StatusCode != http.StatusOK {
 		defer answer.Body.Close()

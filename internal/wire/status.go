@@ -50,6 +50,12 @@ var renderings = map[resource.Reason]rendering{
 	resource.DeadlineExceeded:   {codes.DeadlineExceeded, http.StatusGatewayTimeout},
 	resource.Internal:           {codes.Internal, http.StatusInternalServerError},
 	resource.SlowReader:         {codes.ResourceExhausted, http.StatusTooManyRequests},
+	resource.CredentialMissing:  {codes.Unauthenticated, http.StatusUnauthorized},
+	resource.CredentialInvalid:  {codes.Unauthenticated, http.StatusUnauthorized},
+	resource.CredentialExpired:  {codes.Unauthenticated, http.StatusUnauthorized},
+	resource.CredentialRevoked:  {codes.Unauthenticated, http.StatusUnauthorized},
+	resource.PermissionDenied:   {codes.PermissionDenied, http.StatusForbidden},
+	resource.ApprovalRequired:   {codes.PermissionDenied, http.StatusForbidden},
 }
 
 // asError gives the error that a client is told; a context's error has a reason

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/hub"
 )
 
@@ -35,8 +36,29 @@ type Config struct {
 	GRPC string `name:"grpc" env:"WATCHROUTE_GRPC" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address for native gRPC. Default: ${default}."`
 	// OnePort serves gRPC at HTTP's address too, and GRPC is not used.
 	OnePort bool `name:"one-port" env:"WATCHROUTE_ONE_PORT" help:"Serve gRPC on the address for HTTP, and not on its own."`
-	// Insecure allows listeners that other machines can reach.
-	Insecure bool `name:"insecure" env:"WATCHROUTE_INSECURE" help:"Allow addresses that other machines can reach, although no credentials are checked."`
+	// Access is a file, or in watchroute.yaml a mapping, that ReadAccess reads. Empty:
+	// nobody is asked for credentials.
+	Access string `name:"access" env:"WATCHROUTE_ACCESS" placeholder:"FILE" help:"Ask for credentials, and let rules decide who may do what: a YAML file with issuers, keys, certificates and collections; in watchroute.yaml it may stand under 'access'. Default: everybody may do everything."`
+	// Insecure allows listeners that other machines can reach without TLS or without
+	// credentials.
+	Insecure bool `name:"insecure" env:"WATCHROUTE_INSECURE" help:"Allow addresses that other machines can reach, although there is no TLS or no credentials are checked."`
+	// TLSCert and TLSKey are PEM files, both or none: with them every listener but
+	// DebugAddress speaks TLS. They are read again when they change.
+	TLSCert string `name:"tls-cert" env:"WATCHROUTE_TLS_CERT" placeholder:"FILE" help:"Speak TLS with this certificate: PEM, with its chain. Default: no TLS."`
+	TLSKey  string `name:"tls-key" env:"WATCHROUTE_TLS_KEY" placeholder:"FILE" help:"The certificate's key, PEM."`
+	// TLSClientCA is a PEM file of authorities: clients are asked for a certificate,
+	// and one that is given must be of theirs.
+	TLSClientCA string `name:"tls-client-ca" env:"WATCHROUTE_TLS_CLIENT_CA" placeholder:"FILE" help:"Ask clients for a certificate, and take only those of these authorities (PEM). Default: they are not asked."`
+	// ACMEDomains are the node's names, for which it gets certificates itself, instead of
+	// TLSCert, from ACMEDirectory, whose terms are taken as agreed to.
+	ACMEDomains []string `name:"acme-domains" env:"WATCHROUTE_ACME_DOMAINS" placeholder:"NAME" help:"Speak TLS with certificates for these names from an ACME directory, to whose terms you agree by this. Port 443 of each must lead to the address for HTTP. Default: none."`
+	ACMEEmail   string   `name:"acme-email" env:"WATCHROUTE_ACME_EMAIL" placeholder:"ADDRESS" help:"Whom the directory may write to. Default: nobody."`
+	// ACMEDirectory is a URL. Empty: Let's Encrypt's.
+	ACMEDirectory string `name:"acme-directory" env:"WATCHROUTE_ACME_DIRECTORY" placeholder:"URL" help:"URL of the ACME directory. Default: Let's Encrypt's."`
+	// ACMECache is the folder of keys and certificates. Empty: acme, in Data.
+	ACMECache string `name:"acme-cache" env:"WATCHROUTE_ACME_CACHE" placeholder:"FOLDER" help:"Folder that keeps the keys and certificates of ACME. Default: acme, in the data folder."`
+	// ACMECA is a PEM file of authorities. Empty: the system's.
+	ACMECA string `name:"acme-ca" env:"WATCHROUTE_ACME_CA" placeholder:"FILE" help:"Authorities (PEM) by which the directory itself is verified. Default: the system's."`
 	// AllowedOrigins are the web origins whose pages may call over HTTP, such as
 	// https://shop.example or https://*.shop.example; `*` is any.
 	AllowedOrigins []string `name:"allowed-origins" env:"WATCHROUTE_ALLOWED_ORIGINS" placeholder:"ORIGIN" help:"Web origins whose pages may call, such as https://shop.example, or * for any. Default: none but the node's own."`
@@ -62,6 +84,19 @@ type Config struct {
 	// MemoryLimit bounds what is kept in memory for watches: newest changes, frames
 	// and snapshots.
 	MemoryLimit Bytes `name:"memory-limit" env:"WATCHROUTE_MEMORY_LIMIT" default:"128MiB" placeholder:"BYTES" help:"Memory for the newest changes, encoded, and for snapshots that newcomers share. Default: ${default}."`
+	// Limits of what one caller may take; 0: none. See access.Limits and hub.Config.
+	MaxWatches          int           `name:"max-watches" env:"WATCHROUTE_MAX_WATCHES" default:"0" placeholder:"NUMBER" help:"The most watches that may be open; 0 for any number. Default: ${default}."`
+	MaxTenantWatches    int           `name:"max-tenant-watches" env:"WATCHROUTE_MAX_TENANT_WATCHES" default:"0" placeholder:"NUMBER" help:"The most watches of one tenant; 0 for any number. Default: ${default}."`
+	MaxPrincipalWatches int           `name:"max-principal-watches" env:"WATCHROUTE_MAX_PRINCIPAL_WATCHES" default:"-1" placeholder:"NUMBER" help:"The most watches of one principal, or of one address without credentials; 0 for any number. Default: 1000 where credentials are checked, otherwise 0."`
+	CallRate            float64       `name:"call-rate" env:"WATCHROUTE_CALL_RATE" default:"-1" placeholder:"NUMBER" help:"Calls that one principal, or one address without credentials, may begin in a second, ten times as many at once; 0 for any number. Default: 200 where credentials are checked, otherwise 0."`
+	FailureRate         float64       `name:"failure-rate" env:"WATCHROUTE_FAILURE_RATE" default:"5" placeholder:"NUMBER" help:"Credentials that do not count that one address may present in a second, ten times as many at once; 0 for any number. Default: ${default}."`
+	ConnectionRate      float64       `name:"connection-rate" env:"WATCHROUTE_CONNECTION_RATE" default:"-1" placeholder:"NUMBER" help:"Connections that one address may open in a second, ten times as many at once; more are closed; 0 for any number. Default: 50 where credentials are checked, otherwise 0."`
+	WatchEventRate      float64       `name:"watch-event-rate" env:"WATCHROUTE_WATCH_EVENT_RATE" default:"0" placeholder:"NUMBER" help:"Events in a second that one watch is sent at most; it waits, and changes are folded; 0 for any number. Default: ${default}."`
+	WatchByteRate       Bytes         `name:"watch-byte-rate" env:"WATCHROUTE_WATCH_BYTE_RATE" default:"0B" placeholder:"BYTES" help:"Bytes in a second that one watch is sent at most; 0B for any number. Default: ${default}."`
+	MaxWatchAge         time.Duration `name:"max-watch-age" env:"WATCHROUTE_MAX_WATCH_AGE" default:"0s" placeholder:"DURATION" help:"Drain a watch that is this old, to a tenth more or less: its client comes back; 0s for never. Default: ${default}."`
+	// AuditLog is a file to which audit records are appended, as JSON; `log`: they go where
+	// the log goes; `off`: there are none. Empty: log where credentials are checked, else off.
+	AuditLog string `name:"audit-log" env:"WATCHROUTE_AUDIT_LOG" placeholder:"FILE" help:"Append a JSON line for each refusal, each watch's begin and end and each change of access to this file; 'log' for the log, 'off' for none. Default: log where credentials are checked, otherwise off."`
 	// Heartbeat is the most time without a message on a watch that asks for no
 	// other.
 	Heartbeat time.Duration `name:"heartbeat" env:"WATCHROUTE_HEARTBEAT" default:"15s" placeholder:"DURATION" help:"The most time without a message on a watch that asks for no other. Default: ${default}."`
@@ -108,11 +143,19 @@ func (c *Config) Validate() error {
 		switch host, err := checkAddress(l.address); {
 		case err != nil:
 			bad(l.name, "%v", err)
-		case !c.Insecure && !loopback(host):
-			bad(l.name, "other machines can reach %s, and this version checks no credentials: whoever reaches it may read and write everything. "+
-				"Listen on 127.0.0.1 and put a proxy that authenticates in front, or accept that with --insecure (WATCHROUTE_INSECURE=true, insecure: true)", l.address)
+		case c.Insecure || loopback(host):
+		case c.Access == "":
+			bad(l.name, "other machines can reach %s, and no credentials are checked: whoever reaches it may read and write everything. "+
+				"Set access, or listen on 127.0.0.1, or accept that with --insecure (WATCHROUTE_INSECURE=true, insecure: true)", l.address)
+		case !c.TLS():
+			bad(l.name, "other machines can reach %s, and credentials would go there in the clear. "+
+				"Set tls-cert and tls-key, or acme-domains, or listen on 127.0.0.1 behind a proxy that speaks TLS, or accept that with --insecure (WATCHROUTE_INSECURE=true, insecure: true)", l.address)
 		}
 	}
+	if _, err := c.ReadAccess(); err != nil {
+		bad("access", "%v", err)
+	}
+	c.validateTLS(bad)
 	for _, origin := range c.AllowedOrigins {
 		if err := checkOrigin(origin); err != nil {
 			bad("allowed-origins", "%v", err)
@@ -129,6 +172,15 @@ func (c *Config) Validate() error {
 		if n <= 0 {
 			bad(name, "%v is not more than 0", n)
 		}
+	}
+	for name, n := range map[string]float64{"max-watches": float64(c.MaxWatches), "max-tenant-watches": float64(c.MaxTenantWatches), "failure-rate": c.FailureRate,
+		"watch-event-rate": c.WatchEventRate, "watch-byte-rate": float64(c.WatchByteRate), "max-watch-age": float64(c.MaxWatchAge)} {
+		if n < 0 {
+			bad(name, "%v is less than 0", n)
+		}
+	}
+	if c.MaxWatchAge > 0 && c.MaxWatchAge < time.Second {
+		bad("max-watch-age", "%v is less than 1s", c.MaxWatchAge)
 	}
 	if c.CommitDelay < 0 || c.CommitDelay > time.Second {
 		bad("commit-delay", "%v is not between 0 and 1s", c.CommitDelay)
@@ -181,6 +233,28 @@ func (c *Config) level() (l slog.Level, err error) {
 	}
 	return l, nil
 }
+
+// checked gives a limit, or what it is where nobody has set it: something only where
+// credentials are checked.
+func checked[T int | float64](c *Config, set, unset T) T {
+	switch {
+	case set >= 0:
+		return set
+	case c.Access == "":
+		return 0
+	}
+	return unset
+}
+
+// Limits gives the limits of callers.
+func (c *Config) Limits() access.Limits {
+	return access.Limits{Watches: c.MaxWatches, TenantWatches: c.MaxTenantWatches, PrincipalWatches: checked(c, c.MaxPrincipalWatches, 1000),
+		Calls: checked(c, c.CallRate, 200), Failures: c.FailureRate}
+}
+
+// ConnectionsPerSecond gives how many connections an address may open in a second; 0: any
+// number.
+func (c *Config) ConnectionsPerSecond() float64 { return checked(c, c.ConnectionRate, 50) }
 
 // AutoCreates says whether collections come into being with their first write.
 func (c *Config) AutoCreates() bool {

@@ -159,6 +159,20 @@ func TestValidate(t *testing.T) {
 		"origin":              {func(c *Config) { c.AllowedOrigins = []string{"shop.example"} }, "https://shop.example"},
 		"origin with path":    {func(c *Config) { c.AllowedOrigins = []string{"https://shop.example/"} }, "origin"},
 		"origin with port":    {func(c *Config) { c.AllowedOrigins = []string{"http://localhost:5173", "https://*.shop.example", "*"} }, ""},
+		"TLS":                 {func(c *Config) { c.TLSCert, c.TLSKey, c.TLSClientCA = "cert.pem", "key.pem", "ca.pem" }, ""},
+		"no key":              {func(c *Config) { c.TLSCert = "cert.pem" }, "tls-key: "},
+		"no certificate":      {func(c *Config) { c.TLSKey = "key.pem" }, "tls-cert: "},
+		"clients without TLS": {func(c *Config) { c.TLSClientCA = "ca.pem" }, "tls-client-ca: "},
+		"TLS for everybody":   {func(c *Config) { c.TLSCert, c.TLSKey, c.HTTP = "cert.pem", "key.pem", ":8443" }, "--insecure"},
+		"ACME": {func(c *Config) {
+			c.ACMEDomains, c.ACMEEmail, c.ACMEDirectory = []string{"node.example.com"}, "ops@example.com", "https://acme.example/directory"
+		}, ""},
+		"ACME and files":      {func(c *Config) { c.ACMEDomains, c.TLSCert, c.TLSKey = []string{"a.example"}, "cert.pem", "key.pem" }, "acme-domains: "},
+		"ACME of no domain":   {func(c *Config) { c.ACMEDirectory = "https://acme.example" }, "acme-directory: "},
+		"a wildcard":          {func(c *Config) { c.ACMEDomains = []string{"*.example.com"} }, "acme-domains: "},
+		"a short name":        {func(c *Config) { c.ACMEDomains = []string{"localhost"} }, "acme-domains: "},
+		"an address":          {func(c *Config) { c.ACMEDomains = []string{"10.0.0.1"} }, "acme-domains: "},
+		"a plain directory":   {func(c *Config) { c.ACMEDomains, c.ACMEDirectory = []string{"a.example"}, "http://acme.example" }, "acme-directory: "},
 		"an unknown log form": {func(c *Config) { c.LogFormat = "xml" }, "log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -150,6 +150,9 @@ func (f *file) load(ctx *kong.Context) error {
 	return err
 }
 
+// accessSetting is the setting that may be a mapping of its own.
+const accessSetting = "access"
+
 // parseFile reads a mapping of settings to scalars and lists of scalars.
 func parseFile(name string, text []byte, known []string) (map[string]entry, error) {
 	tree, err := parser.ParseBytes(text, 0)
@@ -181,6 +184,9 @@ func parseFile(name string, text []byte, known []string) (map[string]entry, erro
 				continue
 			}
 			value, ok := scalars(pairs.Value())
+			if _, nested := pairs.Value().(ast.MapNode); nested && key == accessSetting {
+				value, ok = inlineAccess+pairs.Value().String(), true
+			}
 			if !ok {
 				bad(pairs.Key(), "%s: expected a value, or a list of values", key)
 				continue

@@ -4,6 +4,9 @@ import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 
 const url = "/v1/orders/watch-all";
+// A credential in the fragment, #access_token=..., does not leave the browser with the
+// page's URL.
+const credential = new URLSearchParams(location.hash.slice(1)).get("access_token") ?? "";
 let scheduled = false;
 
 function schedule(): void {
@@ -25,8 +28,8 @@ function half<F>(panel: Panel, make: (p: Picture, panel: Panel) => F) {
   return { panel, picture, feed: make(picture, panel) };
 }
 
-const left = half(new Panel("grpcweb", "gRPC-Web", "OrderService.WatchOrders, from gen/ts"), (p, panel) => grpcWeb(p, panel.say));
-const right = half(new Panel("eventsource", "EventSource", `GET ${url}`), (p, panel) => eventSource(url, p, panel.say));
+const left = half(new Panel("grpcweb", "gRPC-Web", "OrderService.WatchOrders, from gen/ts"), (p, panel) => grpcWeb(credential, p, panel.say));
+const right = half(new Panel("eventsource", "EventSource", `GET ${url}`), (p, panel) => eventSource(url, credential, p, panel.say));
 
 // Says whether both hold the same. While one is a moment ahead there is nothing to
 // compare.

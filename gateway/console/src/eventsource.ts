@@ -19,7 +19,7 @@ interface Message {
   started?: { mode?: string };
 }
 
-export function eventSource(url: string, picture: Picture, say: Say): Feed {
+export function eventSource(url: string, credential: string, picture: Picture, say: Say): Feed {
   let source: EventSource | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let attempt = 0;
@@ -27,7 +27,7 @@ export function eventSource(url: string, picture: Picture, say: Say): Feed {
   function open(token: string): void {
     close();
     say("wait", "connecting");
-    const s = (source = new EventSource(token ? `${url}?resume_token=${encodeURIComponent(token)}` : url));
+    const s = (source = new EventSource(`${url}?${parameters(token)}`));
     const on = (kind: string, f: (m: Message, token: string) => void) =>
       s.addEventListener(kind, (e: MessageEvent<string>) => f(JSON.parse(e.data) as Message, e.lastEventId));
     let begun = false;
@@ -54,7 +54,7 @@ export function eventSource(url: string, picture: Picture, say: Say): Feed {
         return;
       }
       // The answer had another status than 200: EventSource has given up.
-      void explain(url).then((note) => {
+      void explain(url, credential).then((note) => {
         if (s !== source) return;
         const wait = backoff(attempt++);
         say(note ? "bad" : "wait", `again in ${(wait / 1000).toFixed(1)} s`, note);
@@ -64,6 +64,14 @@ export function eventSource(url: string, picture: Picture, say: Say): Feed {
         }, wait);
       });
     });
+  }
+
+  // EventSource cannot set a header.
+  function parameters(token: string): string {
+    const p = new URLSearchParams();
+    if (token) p.set("resume_token", token);
+    if (credential) p.set("access_token", credential);
+    return p.toString();
   }
 
   function close(): void {
@@ -76,11 +84,12 @@ export function eventSource(url: string, picture: Picture, say: Say): Feed {
 }
 
 // EventSource does not tell why it was refused; asking again does.
-async function explain(url: string): Promise<string | undefined> {
+async function explain(url: string, credential: string): Promise<string | undefined> {
   const stop = new AbortController();
   try {
-    const answer = await fetch(url, { headers: { Accept: "text/event-stream" }, signal: stop.signal });
+    const answer = await fetch(url, { headers: { Accept: "text/event-stream", ...(credential && { Authorization: `Bearer ${credential}` }) }, signal: stop.signal });
     if (answer.status === 404) return "This node does not serve the shop contract. Start it with --contracts shop, or with `make run`.";
+    if (answer.status === 401 || answer.status === 403) return "This needs a credential: open the page as /#access_token=TOKEN.";
     if (answer.ok || answer.status === 503) return undefined;
     return `HTTP ${answer.status}`;
   } catch {

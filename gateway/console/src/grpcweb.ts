@@ -6,8 +6,9 @@ import { State } from "../../../gen/ts/watchroute/v1/resource_pb.js";
 import { Started_Mode } from "../../../gen/ts/watchroute/v1/watch_pb.js";
 import { backoff, type Feed, money, type Order, type Picture, type Say } from "./picture.js";
 
-export function grpcWeb(picture: Picture, say: Say): Feed {
+export function grpcWeb(credential: string, picture: Picture, say: Say): Feed {
   const client = createClient(OrderService, createGrpcWebTransport({ baseUrl: location.origin }));
+  const headers: HeadersInit = credential ? { Authorization: `Bearer ${credential}` } : {};
   let current = new AbortController();
 
   async function follow(token: string, stop: AbortSignal): Promise<void> {
@@ -42,7 +43,7 @@ export function grpcWeb(picture: Picture, say: Say): Feed {
     let limit = 60_000;
     try {
       const start = token ? { case: "resumeToken" as const, value: token } : { case: undefined };
-      for await (const m of client.watchOrders({ start }, { signal: own.signal })) {
+      for await (const m of client.watchOrders({ start }, { signal: own.signal, headers })) {
         if (stop.aborted) break;
         alive();
         if (m.body.case === "started" && m.body.value.silenceLimit) limit = Number(m.body.value.silenceLimit.seconds) * 1000;

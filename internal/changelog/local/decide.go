@@ -56,7 +56,13 @@ func (d *decision) take() (*changelog.Batch, error) {
 		if old != nil && old.Absent {
 			old = nil
 		}
-		if d.refused = d.check(&w.Ops[i], old); d.refused != nil {
+		if w.Guard != nil {
+			d.refused = w.Guard(&w.Ops[i], old)
+		}
+		if d.refused == nil {
+			d.refused = d.check(&w.Ops[i], old)
+		}
+		if d.refused != nil {
 			return nil, nil
 		}
 		r := next(&w.Ops[i], old, batch)
@@ -111,7 +117,7 @@ func (d *decision) replay(earlier *store.Request) {
 
 // check says whether an op's precondition holds for what is there; nil: nothing.
 func (d *decision) check(op *changelog.Op, old *changelog.Record) error {
-	name := resource.Name{Collection: d.write.Collection, ID: op.ID}.String()
+	name := resource.Name{Collection: resource.Shared(d.write.Collection), ID: op.ID}.String()
 	fail := func(format string, args ...any) error {
 		args = append([]any{name}, args...)
 		err := resource.Errorf(resource.PreconditionFailed, "%s "+format, args...).With("name", name)

@@ -86,6 +86,21 @@ const (
 	ErrorReason_INTERNAL ErrorReason = 25
 	// RESOURCE_EXHAUSTED: the reader took too long to take what was written to it.
 	ErrorReason_SLOW_READER ErrorReason = 26
+	// UNAUTHENTICATED: the call needs a credential and has none.
+	ErrorReason_CREDENTIAL_MISSING ErrorReason = 27
+	// UNAUTHENTICATED: the credential is malformed, forged, unknown, not yet valid, or
+	// not meant for this service.
+	ErrorReason_CREDENTIAL_INVALID ErrorReason = 28
+	// UNAUTHENTICATED: the credential is no longer valid; come back with a fresh one.
+	ErrorReason_CREDENTIAL_EXPIRED ErrorReason = 29
+	// UNAUTHENTICATED: the credential, its owner or the address was revoked.
+	ErrorReason_CREDENTIAL_REVOKED ErrorReason = 30
+	// PERMISSION_DENIED: the caller may not do this. `verb` is get, list, watch, write
+	// or delete; `collection` the collection.
+	ErrorReason_PERMISSION_DENIED ErrorReason = 31
+	// PERMISSION_DENIED: the watch route of the collection needs a grant, which was
+	// not given yet. `collection`; `grant` is the name of the resource to ask with.
+	ErrorReason_APPROVAL_REQUIRED ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -118,6 +133,12 @@ var (
 		24: "DEADLINE_EXCEEDED",
 		25: "INTERNAL",
 		26: "SLOW_READER",
+		27: "CREDENTIAL_MISSING",
+		28: "CREDENTIAL_INVALID",
+		29: "CREDENTIAL_EXPIRED",
+		30: "CREDENTIAL_REVOKED",
+		31: "PERMISSION_DENIED",
+		32: "APPROVAL_REQUIRED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -147,6 +168,12 @@ var (
 		"DEADLINE_EXCEEDED":        24,
 		"INTERNAL":                 25,
 		"SLOW_READER":              26,
+		"CREDENTIAL_MISSING":       27,
+		"CREDENTIAL_INVALID":       28,
+		"CREDENTIAL_EXPIRED":       29,
+		"CREDENTIAL_REVOKED":       30,
+		"PERMISSION_DENIED":        31,
+		"APPROVAL_REQUIRED":        32,
 	}
 )
 
@@ -181,7 +208,7 @@ var File_watchroute_v1_errors_proto protoreflect.FileDescriptor
 
 const file_watchroute_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1awatchroute/v1/errors.proto\x12\rwatchroute.v1*\xaa\x04\n" +
+	"\x1awatchroute/v1/errors.proto\x12\rwatchroute.v1*\xb8\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fINVALID_NAME\x10\x01\x12\x11\n" +
@@ -210,7 +237,13 @@ const file_watchroute_v1_errors_proto_rawDesc = "" +
 	"\tCANCELLED\x10\x17\x12\x15\n" +
 	"\x11DEADLINE_EXCEEDED\x10\x18\x12\f\n" +
 	"\bINTERNAL\x10\x19\x12\x0f\n" +
-	"\vSLOW_READER\x10\x1aBDZBgithub.com/watchroute/watchroute/gen/go/watchroute/v1;watchroutev1b\x06proto3"
+	"\vSLOW_READER\x10\x1a\x12\x16\n" +
+	"\x12CREDENTIAL_MISSING\x10\x1b\x12\x16\n" +
+	"\x12CREDENTIAL_INVALID\x10\x1c\x12\x16\n" +
+	"\x12CREDENTIAL_EXPIRED\x10\x1d\x12\x16\n" +
+	"\x12CREDENTIAL_REVOKED\x10\x1e\x12\x15\n" +
+	"\x11PERMISSION_DENIED\x10\x1f\x12\x15\n" +
+	"\x11APPROVAL_REQUIRED\x10 BDZBgithub.com/watchroute/watchroute/gen/go/watchroute/v1;watchroutev1b\x06proto3"
 
 var (
 	file_watchroute_v1_errors_proto_rawDescOnce sync.Once

@@ -29,7 +29,9 @@ type GetRequest struct {
 	// The name, such as `orders/42`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Do not answer from before this revision.
-	MinRevision   uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// As WatchRequest.projection.
+	Projection    string `protobuf:"bytes,3,opt,name=projection,proto3" json:"projection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -78,6 +80,13 @@ func (x *GetRequest) GetMinRevision() uint64 {
 	return 0
 }
 
+func (x *GetRequest) GetProjection() string {
+	if x != nil {
+		return x.Projection
+	}
+	return ""
+}
+
 // ListRequest asks for a page of a collection.
 type ListRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -91,7 +100,9 @@ type ListRequest struct {
 	// As WatchRequest.filter.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Do not answer from before this revision.
-	MinRevision   uint64 `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,5,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// As WatchRequest.projection.
+	Projection    string `protobuf:"bytes,6,opt,name=projection,proto3" json:"projection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +172,13 @@ func (x *ListRequest) GetMinRevision() uint64 {
 	return 0
 }
 
+func (x *ListRequest) GetProjection() string {
+	if x != nil {
+		return x.Projection
+	}
+	return ""
+}
+
 // ListResponse is a page of a collection.
 type ListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -170,8 +188,8 @@ type ListResponse struct {
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// The revision that the list, with all of its pages, is of.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Continues the list as a watch with the same parent and filter, the default
-	// delivery and no mask: first the changes after `revision`.
+	// Continues the list as a watch with the same parent, filter and projection, the
+	// default delivery and no mask: first the changes after `revision`.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -773,18 +791,24 @@ var File_watchroute_v1_service_proto protoreflect.FileDescriptor
 
 const file_watchroute_v1_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1bwatchroute/v1/service.proto\x12\rwatchroute.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cwatchroute/v1/resource.proto\x1a\x19watchroute/v1/watch.proto\"H\n" +
+	"\x1bwatchroute/v1/service.proto\x12\rwatchroute.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cwatchroute/v1/resource.proto\x1a\x19watchroute/v1/watch.proto\"h\n" +
 	"\n" +
 	"GetRequest\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x02R\x04name\x12!\n" +
-	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"\xa1\x01\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\x12\x1e\n" +
+	"\n" +
+	"projection\x18\x03 \x01(\tR\n" +
+	"projection\"\xc1\x01\n" +
 	"\vListRequest\x12\x1b\n" +
 	"\x06parent\x18\x01 \x01(\tB\x03\xe0A\x02R\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x04 \x01(\tR\x06filter\x12!\n" +
-	"\fmin_revision\x18\x05 \x01(\x04R\vminRevision\"\xac\x01\n" +
+	"\fmin_revision\x18\x05 \x01(\x04R\vminRevision\x12\x1e\n" +
+	"\n" +
+	"projection\x18\x06 \x01(\tR\n" +
+	"projection\"\xac\x01\n" +
 	"\fListResponse\x125\n" +
 	"\tresources\x18\x01 \x03(\v2\x17.watchroute.v1.ResourceR\tresources\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +

@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -345,7 +346,11 @@ type WatchRequest struct {
 	// cleared. An event without `updated_fields` is complete.
 	Delta bool `protobuf:"varint,12,opt,name=delta,proto3" json:"delta,omitempty"`
 	// What to do where `start` cannot be resumed from. Default: RESET.
-	OnExpired     OnExpired `protobuf:"varint,13,opt,name=on_expired,json=onExpired,proto3,enum=watchroute.v1.OnExpired" json:"on_expired,omitempty"`
+	OnExpired OnExpired `protobuf:"varint,13,opt,name=on_expired,json=onExpired,proto3,enum=watchroute.v1.OnExpired" json:"on_expired,omitempty"`
+	// The version of the value's shape to send, one of the collection's projections,
+	// see CollectionAccess. Filters are about the value. Not together with read_mask.
+	// Empty: the value as it is.
+	Projection    string `protobuf:"bytes,14,opt,name=projection,proto3" json:"projection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +487,13 @@ func (x *WatchRequest) GetOnExpired() OnExpired {
 		return x.OnExpired
 	}
 	return OnExpired_ON_EXPIRED_UNSPECIFIED
+}
+
+func (x *WatchRequest) GetProjection() string {
+	if x != nil {
+		return x.Projection
+	}
+	return ""
 }
 
 type isWatchRequest_Start interface {
@@ -1079,6 +1091,7 @@ type SessionRequest struct {
 	//	*SessionRequest_Cancel
 	//	*SessionRequest_Fence
 	//	*SessionRequest_Credit
+	//	*SessionRequest_Authenticate
 	Body          isSessionRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1157,6 +1170,15 @@ func (x *SessionRequest) GetCredit() *Credit {
 	return nil
 }
 
+func (x *SessionRequest) GetAuthenticate() *Authenticate {
+	if x != nil {
+		if x, ok := x.Body.(*SessionRequest_Authenticate); ok {
+			return x.Authenticate
+		}
+	}
+	return nil
+}
+
 type isSessionRequest_Body interface {
 	isSessionRequest_Body()
 }
@@ -1181,6 +1203,11 @@ type SessionRequest_Credit struct {
 	Credit *Credit `protobuf:"bytes,4,opt,name=credit,proto3,oneof"`
 }
 
+type SessionRequest_Authenticate struct {
+	// Go on under another credential.
+	Authenticate *Authenticate `protobuf:"bytes,5,opt,name=authenticate,proto3,oneof"`
+}
+
 func (*SessionRequest_Open) isSessionRequest_Body() {}
 
 func (*SessionRequest_Cancel) isSessionRequest_Body() {}
@@ -1188,6 +1215,103 @@ func (*SessionRequest_Cancel) isSessionRequest_Body() {}
 func (*SessionRequest_Fence) isSessionRequest_Body() {}
 
 func (*SessionRequest_Credit) isSessionRequest_Body() {}
+
+func (*SessionRequest_Authenticate) isSessionRequest_Body() {}
+
+// Authenticate presents a credential in place of the one that the connection has: a
+// fresh token before the old one expires, or the first one where the connection began
+// without. It must be of the same tenant and subject as the one before, unless that
+// was anonymous. Watches that may see something else under it say `reset`.
+type Authenticate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A JWT or an API key.
+	Credential    string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authenticate) Reset() {
+	*x = Authenticate{}
+	mi := &file_watchroute_v1_watch_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authenticate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authenticate) ProtoMessage() {}
+
+func (x *Authenticate) ProtoReflect() protoreflect.Message {
+	mi := &file_watchroute_v1_watch_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authenticate.ProtoReflect.Descriptor instead.
+func (*Authenticate) Descriptor() ([]byte, []int) {
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Authenticate) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+// Authenticated says that a credential is in force.
+type Authenticated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it expires. Not set: never.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authenticated) Reset() {
+	*x = Authenticated{}
+	mi := &file_watchroute_v1_watch_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authenticated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authenticated) ProtoMessage() {}
+
+func (x *Authenticated) ProtoReflect() protoreflect.Message {
+	mi := &file_watchroute_v1_watch_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authenticated.ProtoReflect.Descriptor instead.
+func (*Authenticated) Descriptor() ([]byte, []int) {
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Authenticated) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
 
 // OpenWatch opens a watch within a session.
 type OpenWatch struct {
@@ -1207,7 +1331,7 @@ type OpenWatch struct {
 
 func (x *OpenWatch) Reset() {
 	*x = OpenWatch{}
-	mi := &file_watchroute_v1_watch_proto_msgTypes[10]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1343,7 @@ func (x *OpenWatch) String() string {
 func (*OpenWatch) ProtoMessage() {}
 
 func (x *OpenWatch) ProtoReflect() protoreflect.Message {
-	mi := &file_watchroute_v1_watch_proto_msgTypes[10]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1356,7 @@ func (x *OpenWatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenWatch.ProtoReflect.Descriptor instead.
 func (*OpenWatch) Descriptor() ([]byte, []int) {
-	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{10}
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OpenWatch) GetWatchId() string {
@@ -1267,7 +1391,7 @@ type CancelWatch struct {
 
 func (x *CancelWatch) Reset() {
 	*x = CancelWatch{}
-	mi := &file_watchroute_v1_watch_proto_msgTypes[11]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1403,7 @@ func (x *CancelWatch) String() string {
 func (*CancelWatch) ProtoMessage() {}
 
 func (x *CancelWatch) ProtoReflect() protoreflect.Message {
-	mi := &file_watchroute_v1_watch_proto_msgTypes[11]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1416,7 @@ func (x *CancelWatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelWatch.ProtoReflect.Descriptor instead.
 func (*CancelWatch) Descriptor() ([]byte, []int) {
-	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{11}
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CancelWatch) GetWatchId() string {
@@ -1315,7 +1439,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_watchroute_v1_watch_proto_msgTypes[12]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1451,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_watchroute_v1_watch_proto_msgTypes[12]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1464,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{12}
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Fence) GetFenceId() string {
@@ -1363,7 +1487,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_watchroute_v1_watch_proto_msgTypes[13]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1499,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_watchroute_v1_watch_proto_msgTypes[13]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1512,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{13}
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Credit) GetWatchId() string {
@@ -1418,6 +1542,7 @@ type SessionResponse struct {
 	//	*SessionResponse_Watch
 	//	*SessionResponse_Closed
 	//	*SessionResponse_Fence
+	//	*SessionResponse_Authenticated
 	Body isSessionResponse_Body `protobuf_oneof:"body"`
 	// Further watches of the session to which `watch` says the same: those that
 	// watch the same and have come as far.
@@ -1431,7 +1556,7 @@ type SessionResponse struct {
 
 func (x *SessionResponse) Reset() {
 	*x = SessionResponse{}
-	mi := &file_watchroute_v1_watch_proto_msgTypes[14]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1568,7 @@ func (x *SessionResponse) String() string {
 func (*SessionResponse) ProtoMessage() {}
 
 func (x *SessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_watchroute_v1_watch_proto_msgTypes[14]
+	mi := &file_watchroute_v1_watch_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1581,7 @@ func (x *SessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionResponse.ProtoReflect.Descriptor instead.
 func (*SessionResponse) Descriptor() ([]byte, []int) {
-	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{14}
+	return file_watchroute_v1_watch_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SessionResponse) GetWatchId() string {
@@ -1500,6 +1625,15 @@ func (x *SessionResponse) GetFence() *Fence {
 	return nil
 }
 
+func (x *SessionResponse) GetAuthenticated() *Authenticated {
+	if x != nil {
+		if x, ok := x.Body.(*SessionResponse_Authenticated); ok {
+			return x.Authenticated
+		}
+	}
+	return nil
+}
+
 func (x *SessionResponse) GetAlsoWatchIds() []string {
 	if x != nil {
 		return x.AlsoWatchIds
@@ -1533,17 +1667,24 @@ type SessionResponse_Fence struct {
 	Fence *Fence `protobuf:"bytes,4,opt,name=fence,proto3,oneof"`
 }
 
+type SessionResponse_Authenticated struct {
+	// The answer to `authenticate`. A credential that is refused ends the session.
+	Authenticated *Authenticated `protobuf:"bytes,7,opt,name=authenticated,proto3,oneof"`
+}
+
 func (*SessionResponse_Watch) isSessionResponse_Body() {}
 
 func (*SessionResponse_Closed) isSessionResponse_Body() {}
 
 func (*SessionResponse_Fence) isSessionResponse_Body() {}
 
+func (*SessionResponse_Authenticated) isSessionResponse_Body() {}
+
 var File_watchroute_v1_watch_proto protoreflect.FileDescriptor
 
 const file_watchroute_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x19watchroute/v1/watch.proto\x12\rwatchroute.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/rpc/status.proto\x1a\x1cwatchroute/v1/resource.proto\"\xae\x04\n" +
+	"\x19watchroute/v1/watch.proto\x12\rwatchroute.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1cwatchroute/v1/resource.proto\"\xce\x04\n" +
 	"\fWatchRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x14\n" +
 	"\x05names\x18\x02 \x03(\tR\x05names\x12\x16\n" +
@@ -1559,7 +1700,10 @@ const file_watchroute_v1_watch_proto_rawDesc = "" +
 	"\theartbeat\x18\v \x01(\v2\x19.google.protobuf.DurationR\theartbeat\x12\x14\n" +
 	"\x05delta\x18\f \x01(\bR\x05delta\x127\n" +
 	"\n" +
-	"on_expired\x18\r \x01(\x0e2\x18.watchroute.v1.OnExpiredR\tonExpiredB\a\n" +
+	"on_expired\x18\r \x01(\x0e2\x18.watchroute.v1.OnExpiredR\tonExpired\x12\x1e\n" +
+	"\n" +
+	"projection\x18\x0e \x01(\tR\n" +
+	"projectionB\a\n" +
 	"\x05start\"\xc1\x03\n" +
 	"\rWatchResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12!\n" +
@@ -1603,13 +1747,21 @@ const file_watchroute_v1_watch_proto_rawDesc = "" +
 	"\n" +
 	"\x06ACCESS\x10\x04\"K\n" +
 	"\x05Drain\x12B\n" +
-	"\x0freconnect_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"\xdd\x01\n" +
+	"\x0freconnect_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\"\xa0\x02\n" +
 	"\x0eSessionRequest\x12.\n" +
 	"\x04open\x18\x01 \x01(\v2\x18.watchroute.v1.OpenWatchH\x00R\x04open\x124\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1a.watchroute.v1.CancelWatchH\x00R\x06cancel\x12,\n" +
 	"\x05fence\x18\x03 \x01(\v2\x14.watchroute.v1.FenceH\x00R\x05fence\x12/\n" +
-	"\x06credit\x18\x04 \x01(\v2\x15.watchroute.v1.CreditH\x00R\x06creditB\x06\n" +
-	"\x04body\"\x81\x01\n" +
+	"\x06credit\x18\x04 \x01(\v2\x15.watchroute.v1.CreditH\x00R\x06credit\x12A\n" +
+	"\fauthenticate\x18\x05 \x01(\v2\x1b.watchroute.v1.AuthenticateH\x00R\fauthenticateB\x06\n" +
+	"\x04body\".\n" +
+	"\fAuthenticate\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\tR\n" +
+	"credential\"L\n" +
+	"\rAuthenticated\x12;\n" +
+	"\vexpire_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x81\x01\n" +
 	"\tOpenWatch\x12\x19\n" +
 	"\bwatch_id\x18\x01 \x01(\tR\awatchId\x121\n" +
 	"\x05watch\x18\x02 \x01(\v2\x1b.watchroute.v1.WatchRequestR\x05watch\x12\x1b\n" +
@@ -1621,12 +1773,13 @@ const file_watchroute_v1_watch_proto_rawDesc = "" +
 	"\bfence_id\x18\x01 \x01(\tR\afenceId\";\n" +
 	"\x06Credit\x12\x19\n" +
 	"\bwatch_id\x18\x01 \x01(\tR\awatchId\x12\x16\n" +
-	"\x06events\x18\x02 \x01(\rR\x06events\"\xa0\x02\n" +
+	"\x06events\x18\x02 \x01(\rR\x06events\"\xe6\x02\n" +
 	"\x0fSessionResponse\x12\x19\n" +
 	"\bwatch_id\x18\x01 \x01(\tR\awatchId\x124\n" +
 	"\x05watch\x18\x02 \x01(\v2\x1c.watchroute.v1.WatchResponseH\x00R\x05watch\x12,\n" +
 	"\x06closed\x18\x03 \x01(\v2\x12.google.rpc.StatusH\x00R\x06closed\x12,\n" +
-	"\x05fence\x18\x04 \x01(\v2\x14.watchroute.v1.FenceH\x00R\x05fence\x12$\n" +
+	"\x05fence\x18\x04 \x01(\v2\x14.watchroute.v1.FenceH\x00R\x05fence\x12D\n" +
+	"\rauthenticated\x18\a \x01(\v2\x1c.watchroute.v1.AuthenticatedH\x00R\rauthenticated\x12$\n" +
 	"\x0ealso_watch_ids\x18\x05 \x03(\tR\falsoWatchIds\x122\n" +
 	"\x04more\x18\x06 \x03(\v2\x1e.watchroute.v1.SessionResponseR\x04moreB\x06\n" +
 	"\x04body*B\n" +
@@ -1657,7 +1810,7 @@ func file_watchroute_v1_watch_proto_rawDescGZIP() []byte {
 }
 
 var file_watchroute_v1_watch_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_watchroute_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_watchroute_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_watchroute_v1_watch_proto_goTypes = []any{
 	(Delivery)(0),                 // 0: watchroute.v1.Delivery
 	(Start)(0),                    // 1: watchroute.v1.Start
@@ -1674,24 +1827,27 @@ var file_watchroute_v1_watch_proto_goTypes = []any{
 	(*Reset)(nil),                 // 12: watchroute.v1.Reset
 	(*Drain)(nil),                 // 13: watchroute.v1.Drain
 	(*SessionRequest)(nil),        // 14: watchroute.v1.SessionRequest
-	(*OpenWatch)(nil),             // 15: watchroute.v1.OpenWatch
-	(*CancelWatch)(nil),           // 16: watchroute.v1.CancelWatch
-	(*Fence)(nil),                 // 17: watchroute.v1.Fence
-	(*Credit)(nil),                // 18: watchroute.v1.Credit
-	(*SessionResponse)(nil),       // 19: watchroute.v1.SessionResponse
-	(*fieldmaskpb.FieldMask)(nil), // 20: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(*status.Status)(nil),         // 22: google.rpc.Status
-	(State)(0),                    // 23: watchroute.v1.State
-	(Cause)(0),                    // 24: watchroute.v1.Cause
-	(*Resource)(nil),              // 25: watchroute.v1.Resource
+	(*Authenticate)(nil),          // 15: watchroute.v1.Authenticate
+	(*Authenticated)(nil),         // 16: watchroute.v1.Authenticated
+	(*OpenWatch)(nil),             // 17: watchroute.v1.OpenWatch
+	(*CancelWatch)(nil),           // 18: watchroute.v1.CancelWatch
+	(*Fence)(nil),                 // 19: watchroute.v1.Fence
+	(*Credit)(nil),                // 20: watchroute.v1.Credit
+	(*SessionResponse)(nil),       // 21: watchroute.v1.SessionResponse
+	(*fieldmaskpb.FieldMask)(nil), // 22: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(*status.Status)(nil),         // 24: google.rpc.Status
+	(State)(0),                    // 25: watchroute.v1.State
+	(Cause)(0),                    // 26: watchroute.v1.Cause
+	(*Resource)(nil),              // 27: watchroute.v1.Resource
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_watchroute_v1_watch_proto_depIdxs = []int32{
-	20, // 0: watchroute.v1.WatchRequest.read_mask:type_name -> google.protobuf.FieldMask
+	22, // 0: watchroute.v1.WatchRequest.read_mask:type_name -> google.protobuf.FieldMask
 	1,  // 1: watchroute.v1.WatchRequest.from:type_name -> watchroute.v1.Start
 	0,  // 2: watchroute.v1.WatchRequest.delivery:type_name -> watchroute.v1.Delivery
-	21, // 3: watchroute.v1.WatchRequest.min_interval:type_name -> google.protobuf.Duration
-	21, // 4: watchroute.v1.WatchRequest.heartbeat:type_name -> google.protobuf.Duration
+	23, // 3: watchroute.v1.WatchRequest.min_interval:type_name -> google.protobuf.Duration
+	23, // 4: watchroute.v1.WatchRequest.heartbeat:type_name -> google.protobuf.Duration
 	2,  // 5: watchroute.v1.WatchRequest.on_expired:type_name -> watchroute.v1.OnExpired
 	7,  // 6: watchroute.v1.WatchResponse.started:type_name -> watchroute.v1.Started
 	8,  // 7: watchroute.v1.WatchResponse.events:type_name -> watchroute.v1.EventBatch
@@ -1699,30 +1855,33 @@ var file_watchroute_v1_watch_proto_depIdxs = []int32{
 	11, // 9: watchroute.v1.WatchResponse.bookmark:type_name -> watchroute.v1.Bookmark
 	12, // 10: watchroute.v1.WatchResponse.reset:type_name -> watchroute.v1.Reset
 	13, // 11: watchroute.v1.WatchResponse.drain:type_name -> watchroute.v1.Drain
-	22, // 12: watchroute.v1.WatchResponse.closed:type_name -> google.rpc.Status
+	24, // 12: watchroute.v1.WatchResponse.closed:type_name -> google.rpc.Status
 	3,  // 13: watchroute.v1.Started.mode:type_name -> watchroute.v1.Started.Mode
-	21, // 14: watchroute.v1.Started.silence_limit:type_name -> google.protobuf.Duration
+	23, // 14: watchroute.v1.Started.silence_limit:type_name -> google.protobuf.Duration
 	9,  // 15: watchroute.v1.EventBatch.events:type_name -> watchroute.v1.Event
-	23, // 16: watchroute.v1.Event.state:type_name -> watchroute.v1.State
-	24, // 17: watchroute.v1.Event.cause:type_name -> watchroute.v1.Cause
-	25, // 18: watchroute.v1.Event.resource:type_name -> watchroute.v1.Resource
-	20, // 19: watchroute.v1.Event.updated_fields:type_name -> google.protobuf.FieldMask
+	25, // 16: watchroute.v1.Event.state:type_name -> watchroute.v1.State
+	26, // 17: watchroute.v1.Event.cause:type_name -> watchroute.v1.Cause
+	27, // 18: watchroute.v1.Event.resource:type_name -> watchroute.v1.Resource
+	22, // 19: watchroute.v1.Event.updated_fields:type_name -> google.protobuf.FieldMask
 	4,  // 20: watchroute.v1.Reset.reason:type_name -> watchroute.v1.Reset.Reason
-	21, // 21: watchroute.v1.Drain.reconnect_after:type_name -> google.protobuf.Duration
-	15, // 22: watchroute.v1.SessionRequest.open:type_name -> watchroute.v1.OpenWatch
-	16, // 23: watchroute.v1.SessionRequest.cancel:type_name -> watchroute.v1.CancelWatch
-	17, // 24: watchroute.v1.SessionRequest.fence:type_name -> watchroute.v1.Fence
-	18, // 25: watchroute.v1.SessionRequest.credit:type_name -> watchroute.v1.Credit
-	5,  // 26: watchroute.v1.OpenWatch.watch:type_name -> watchroute.v1.WatchRequest
-	6,  // 27: watchroute.v1.SessionResponse.watch:type_name -> watchroute.v1.WatchResponse
-	22, // 28: watchroute.v1.SessionResponse.closed:type_name -> google.rpc.Status
-	17, // 29: watchroute.v1.SessionResponse.fence:type_name -> watchroute.v1.Fence
-	19, // 30: watchroute.v1.SessionResponse.more:type_name -> watchroute.v1.SessionResponse
-	31, // [31:31] is the sub-list for method output_type
-	31, // [31:31] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	23, // 21: watchroute.v1.Drain.reconnect_after:type_name -> google.protobuf.Duration
+	17, // 22: watchroute.v1.SessionRequest.open:type_name -> watchroute.v1.OpenWatch
+	18, // 23: watchroute.v1.SessionRequest.cancel:type_name -> watchroute.v1.CancelWatch
+	19, // 24: watchroute.v1.SessionRequest.fence:type_name -> watchroute.v1.Fence
+	20, // 25: watchroute.v1.SessionRequest.credit:type_name -> watchroute.v1.Credit
+	15, // 26: watchroute.v1.SessionRequest.authenticate:type_name -> watchroute.v1.Authenticate
+	28, // 27: watchroute.v1.Authenticated.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 28: watchroute.v1.OpenWatch.watch:type_name -> watchroute.v1.WatchRequest
+	6,  // 29: watchroute.v1.SessionResponse.watch:type_name -> watchroute.v1.WatchResponse
+	24, // 30: watchroute.v1.SessionResponse.closed:type_name -> google.rpc.Status
+	19, // 31: watchroute.v1.SessionResponse.fence:type_name -> watchroute.v1.Fence
+	16, // 32: watchroute.v1.SessionResponse.authenticated:type_name -> watchroute.v1.Authenticated
+	21, // 33: watchroute.v1.SessionResponse.more:type_name -> watchroute.v1.SessionResponse
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_watchroute_v1_watch_proto_init() }
@@ -1750,12 +1909,14 @@ func file_watchroute_v1_watch_proto_init() {
 		(*SessionRequest_Cancel)(nil),
 		(*SessionRequest_Fence)(nil),
 		(*SessionRequest_Credit)(nil),
+		(*SessionRequest_Authenticate)(nil),
 	}
-	file_watchroute_v1_watch_proto_msgTypes[10].OneofWrappers = []any{}
-	file_watchroute_v1_watch_proto_msgTypes[14].OneofWrappers = []any{
+	file_watchroute_v1_watch_proto_msgTypes[12].OneofWrappers = []any{}
+	file_watchroute_v1_watch_proto_msgTypes[16].OneofWrappers = []any{
 		(*SessionResponse_Watch)(nil),
 		(*SessionResponse_Closed)(nil),
 		(*SessionResponse_Fence)(nil),
+		(*SessionResponse_Authenticated)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1763,7 +1924,7 @@ func file_watchroute_v1_watch_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_watchroute_v1_watch_proto_rawDesc), len(file_watchroute_v1_watch_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -4,8 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Duration, FieldMask } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration, file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../google/rpc/status_pb.js";
 import { file_google_rpc_status } from "../../google/rpc/status_pb.js";
 import type { Cause, Resource, State } from "./resource_pb.js";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file watchroute/v1/watch.proto.
  */
 export const file_watchroute_v1_watch: GenFile = /*@__PURE__*/
-  fileDesc("Chl3YXRjaHJvdXRlL3YxL3dhdGNoLnByb3RvEg13YXRjaHJvdXRlLnYxIqoDCgxXYXRjaFJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg0KBW5hbWVzGAIgAygJEg4KBmZpbHRlchgDIAEoCRItCglyZWFkX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEhYKDHJlc3VtZV90b2tlbhgFIAEoCUgAEhgKDmFmdGVyX3JldmlzaW9uGAYgASgESAASJAoEZnJvbRgHIAEoDjIULndhdGNocm91dGUudjEuU3RhcnRIABIUCgxtaW5fcmV2aXNpb24YCCABKAQSKQoIZGVsaXZlcnkYCSABKA4yFy53YXRjaHJvdXRlLnYxLkRlbGl2ZXJ5Ei8KDG1pbl9pbnRlcnZhbBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgloZWFydGJlYXQYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZGVsdGEYDCABKAgSLAoKb25fZXhwaXJlZBgNIAEoDjIYLndhdGNocm91dGUudjEuT25FeHBpcmVkQgcKBXN0YXJ0IuwCCg1XYXRjaFJlc3BvbnNlEhAKCHJldmlzaW9uGAEgASgEEhQKDHJlc3VtZV90b2tlbhgCIAEoCRIpCgdzdGFydGVkGAMgASgLMhYud2F0Y2hyb3V0ZS52MS5TdGFydGVkSAASKwoGZXZlbnRzGAQgASgLMhkud2F0Y2hyb3V0ZS52MS5FdmVudEJhdGNoSAASMgoMc25hcHNob3RfZW5kGAUgASgLMhoud2F0Y2hyb3V0ZS52MS5TbmFwc2hvdEVuZEgAEisKCGJvb2ttYXJrGAYgASgLMhcud2F0Y2hyb3V0ZS52MS5Cb29rbWFya0gAEiUKBXJlc2V0GAcgASgLMhQud2F0Y2hyb3V0ZS52MS5SZXNldEgAEiUKBWRyYWluGAggASgLMhQud2F0Y2hyb3V0ZS52MS5EcmFpbkgAEiQKBmNsb3NlZBgJIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCBgoEYm9keSKoAQoHU3RhcnRlZBIpCgRtb2RlGAEgASgOMhsud2F0Y2hyb3V0ZS52MS5TdGFydGVkLk1vZGUSMAoNc2lsZW5jZV9saW1pdBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJACgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABIMCghTTkFQU0hPVBABEgsKB1JFU1VNRUQQAhIHCgNOT1cQAyIyCgpFdmVudEJhdGNoEiQKBmV2ZW50cxgBIAMoCzIULndhdGNocm91dGUudjEuRXZlbnQi2gEKBUV2ZW50EiMKBXN0YXRlGAEgASgOMhQud2F0Y2hyb3V0ZS52MS5TdGF0ZRIjCgVjYXVzZRgCIAEoDjIULndhdGNocm91dGUudjEuQ2F1c2USKQoIcmVzb3VyY2UYAyABKAsyFy53YXRjaHJvdXRlLnYxLlJlc291cmNlEjIKDnVwZGF0ZWRfZmllbGRzGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIVCg1iYXNlX3JldmlzaW9uGAUgASgEEhEKCWNvYWxlc2NlZBgGIAEoDSINCgtTbmFwc2hvdEVuZCIKCghCb29rbWFyayKHAQoFUmVzZXQSKwoGcmVhc29uGAEgASgOMhsud2F0Y2hyb3V0ZS52MS5SZXNldC5SZWFzb24iUQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEg0KCUNPTVBBQ1RFRBABEgkKBVNDT1BFEAISCQoFRVBPQ0gQAxIKCgZBQ0NFU1MQBCI7CgVEcmFpbhIyCg9yZWNvbm5lY3RfYWZ0ZXIYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iwAEKDlNlc3Npb25SZXF1ZXN0EigKBG9wZW4YASABKAsyGC53YXRjaHJvdXRlLnYxLk9wZW5XYXRjaEgAEiwKBmNhbmNlbBgCIAEoCzIaLndhdGNocm91dGUudjEuQ2FuY2VsV2F0Y2hIABIlCgVmZW5jZRgDIAEoCzIULndhdGNocm91dGUudjEuRmVuY2VIABInCgZjcmVkaXQYBCABKAsyFS53YXRjaHJvdXRlLnYxLkNyZWRpdEgAQgYKBGJvZHkiaQoJT3BlbldhdGNoEhAKCHdhdGNoX2lkGAEgASgJEioKBXdhdGNoGAIgASgLMhsud2F0Y2hyb3V0ZS52MS5XYXRjaFJlcXVlc3QSEwoGY3JlZGl0GAMgASgNSACIAQFCCQoHX2NyZWRpdCIfCgtDYW5jZWxXYXRjaBIQCgh3YXRjaF9pZBgBIAEoCSIZCgVGZW5jZRIQCghmZW5jZV9pZBgBIAEoCSIqCgZDcmVkaXQSEAoId2F0Y2hfaWQYASABKAkSDgoGZXZlbnRzGAIgASgNIu0BCg9TZXNzaW9uUmVzcG9uc2USEAoId2F0Y2hfaWQYASABKAkSLQoFd2F0Y2gYAiABKAsyHC53YXRjaHJvdXRlLnYxLldhdGNoUmVzcG9uc2VIABIkCgZjbG9zZWQYAyABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAEiUKBWZlbmNlGAQgASgLMhQud2F0Y2hyb3V0ZS52MS5GZW5jZUgAEhYKDmFsc29fd2F0Y2hfaWRzGAUgAygJEiwKBG1vcmUYBiADKAsyHi53YXRjaHJvdXRlLnYxLlNlc3Npb25SZXNwb25zZUIGCgRib2R5KkIKCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASCgoGTEFURVNUEAESEAoMRVZFUllfQ0hBTkdFEAIqNQoFU3RhcnQSFQoRU1RBUlRfVU5TUEVDSUZJRUQQABIMCghTTkFQU0hPVBABEgcKA05PVxACKjwKCU9uRXhwaXJlZBIaChZPTl9FWFBJUkVEX1VOU1BFQ0lGSUVEEAASCQoFUkVTRVQQARIICgRGQUlMEAJCRFpCZ2l0aHViLmNvbS93YXRjaHJvdXRlL3dhdGNocm91dGUvZ2VuL2dvL3dhdGNocm91dGUvdjE7d2F0Y2hyb3V0ZXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_rpc_status, file_watchroute_v1_resource]);
+  fileDesc("Chl3YXRjaHJvdXRlL3YxL3dhdGNoLnByb3RvEg13YXRjaHJvdXRlLnYxIr4DCgxXYXRjaFJlcXVlc3QSDgoGcGFyZW50GAEgASgJEg0KBW5hbWVzGAIgAygJEg4KBmZpbHRlchgDIAEoCRItCglyZWFkX21hc2sYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEhYKDHJlc3VtZV90b2tlbhgFIAEoCUgAEhgKDmFmdGVyX3JldmlzaW9uGAYgASgESAASJAoEZnJvbRgHIAEoDjIULndhdGNocm91dGUudjEuU3RhcnRIABIUCgxtaW5fcmV2aXNpb24YCCABKAQSKQoIZGVsaXZlcnkYCSABKA4yFy53YXRjaHJvdXRlLnYxLkRlbGl2ZXJ5Ei8KDG1pbl9pbnRlcnZhbBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgloZWFydGJlYXQYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZGVsdGEYDCABKAgSLAoKb25fZXhwaXJlZBgNIAEoDjIYLndhdGNocm91dGUudjEuT25FeHBpcmVkEhIKCnByb2plY3Rpb24YDiABKAlCBwoFc3RhcnQi7AIKDVdhdGNoUmVzcG9uc2USEAoIcmV2aXNpb24YASABKAQSFAoMcmVzdW1lX3Rva2VuGAIgASgJEikKB3N0YXJ0ZWQYAyABKAsyFi53YXRjaHJvdXRlLnYxLlN0YXJ0ZWRIABIrCgZldmVudHMYBCABKAsyGS53YXRjaHJvdXRlLnYxLkV2ZW50QmF0Y2hIABIyCgxzbmFwc2hvdF9lbmQYBSABKAsyGi53YXRjaHJvdXRlLnYxLlNuYXBzaG90RW5kSAASKwoIYm9va21hcmsYBiABKAsyFy53YXRjaHJvdXRlLnYxLkJvb2ttYXJrSAASJQoFcmVzZXQYByABKAsyFC53YXRjaHJvdXRlLnYxLlJlc2V0SAASJQoFZHJhaW4YCCABKAsyFC53YXRjaHJvdXRlLnYxLkRyYWluSAASJAoGY2xvc2VkGAkgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIAEIGCgRib2R5IqgBCgdTdGFydGVkEikKBG1vZGUYASABKA4yGy53YXRjaHJvdXRlLnYxLlN0YXJ0ZWQuTW9kZRIwCg1zaWxlbmNlX2xpbWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkAKBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEgwKCFNOQVBTSE9UEAESCwoHUkVTVU1FRBACEgcKA05PVxADIjIKCkV2ZW50QmF0Y2gSJAoGZXZlbnRzGAEgAygLMhQud2F0Y2hyb3V0ZS52MS5FdmVudCLaAQoFRXZlbnQSIwoFc3RhdGUYASABKA4yFC53YXRjaHJvdXRlLnYxLlN0YXRlEiMKBWNhdXNlGAIgASgOMhQud2F0Y2hyb3V0ZS52MS5DYXVzZRIpCghyZXNvdXJjZRgDIAEoCzIXLndhdGNocm91dGUudjEuUmVzb3VyY2USMgoOdXBkYXRlZF9maWVsZHMYBCABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEhUKDWJhc2VfcmV2aXNpb24YBSABKAQSEQoJY29hbGVzY2VkGAYgASgNIg0KC1NuYXBzaG90RW5kIgoKCEJvb2ttYXJrIocBCgVSZXNldBIrCgZyZWFzb24YASABKA4yGy53YXRjaHJvdXRlLnYxLlJlc2V0LlJlYXNvbiJRCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASDQoJQ09NUEFDVEVEEAESCQoFU0NPUEUQAhIJCgVFUE9DSBADEgoKBkFDQ0VTUxAEIjsKBURyYWluEjIKD3JlY29ubmVjdF9hZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiL1AQoOU2Vzc2lvblJlcXVlc3QSKAoEb3BlbhgBIAEoCzIYLndhdGNocm91dGUudjEuT3BlbldhdGNoSAASLAoGY2FuY2VsGAIgASgLMhoud2F0Y2hyb3V0ZS52MS5DYW5jZWxXYXRjaEgAEiUKBWZlbmNlGAMgASgLMhQud2F0Y2hyb3V0ZS52MS5GZW5jZUgAEicKBmNyZWRpdBgEIAEoCzIVLndhdGNocm91dGUudjEuQ3JlZGl0SAASMwoMYXV0aGVudGljYXRlGAUgASgLMhsud2F0Y2hyb3V0ZS52MS5BdXRoZW50aWNhdGVIAEIGCgRib2R5IiIKDEF1dGhlbnRpY2F0ZRISCgpjcmVkZW50aWFsGAEgASgJIkAKDUF1dGhlbnRpY2F0ZWQSLwoLZXhwaXJlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImkKCU9wZW5XYXRjaBIQCgh3YXRjaF9pZBgBIAEoCRIqCgV3YXRjaBgCIAEoCzIbLndhdGNocm91dGUudjEuV2F0Y2hSZXF1ZXN0EhMKBmNyZWRpdBgDIAEoDUgAiAEBQgkKB19jcmVkaXQiHwoLQ2FuY2VsV2F0Y2gSEAoId2F0Y2hfaWQYASABKAkiGQoFRmVuY2USEAoIZmVuY2VfaWQYASABKAkiKgoGQ3JlZGl0EhAKCHdhdGNoX2lkGAEgASgJEg4KBmV2ZW50cxgCIAEoDSKkAgoPU2Vzc2lvblJlc3BvbnNlEhAKCHdhdGNoX2lkGAEgASgJEi0KBXdhdGNoGAIgASgLMhwud2F0Y2hyb3V0ZS52MS5XYXRjaFJlc3BvbnNlSAASJAoGY2xvc2VkGAMgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXNIABIlCgVmZW5jZRgEIAEoCzIULndhdGNocm91dGUudjEuRmVuY2VIABI1Cg1hdXRoZW50aWNhdGVkGAcgASgLMhwud2F0Y2hyb3V0ZS52MS5BdXRoZW50aWNhdGVkSAASFgoOYWxzb193YXRjaF9pZHMYBSADKAkSLAoEbW9yZRgGIAMoCzIeLndhdGNocm91dGUudjEuU2Vzc2lvblJlc3BvbnNlQgYKBGJvZHkqQgoIRGVsaXZlcnkSGAoUREVMSVZFUllfVU5TUEVDSUZJRUQQABIKCgZMQVRFU1QQARIQCgxFVkVSWV9DSEFOR0UQAio1CgVTdGFydBIVChFTVEFSVF9VTlNQRUNJRklFRBAAEgwKCFNOQVBTSE9UEAESBwoDTk9XEAIqPAoJT25FeHBpcmVkEhoKFk9OX0VYUElSRURfVU5TUEVDSUZJRUQQABIJCgVSRVNFVBABEggKBEZBSUwQAkJEWkJnaXRodWIuY29tL3dhdGNocm91dGUvd2F0Y2hyb3V0ZS9nZW4vZ28vd2F0Y2hyb3V0ZS92MTt3YXRjaHJvdXRldjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status, file_watchroute_v1_resource]);
 
 /**
  * WatchRequest opens a watch on a collection, or on some names of it.
@@ -137,6 +137,15 @@ export type WatchRequest = Message<"watchroute.v1.WatchRequest"> & {
    * @generated from field: watchroute.v1.OnExpired on_expired = 13;
    */
   onExpired: OnExpired;
+
+  /**
+   * The version of the value's shape to send, one of the collection's projections,
+   * see CollectionAccess. Filters are about the value. Not together with read_mask.
+   * Empty: the value as it is.
+   *
+   * @generated from field: string projection = 14;
+   */
+  projection: string;
 };
 
 /**
@@ -556,6 +565,14 @@ export type SessionRequest = Message<"watchroute.v1.SessionRequest"> & {
      */
     value: Credit;
     case: "credit";
+  } | {
+    /**
+     * Go on under another credential.
+     *
+     * @generated from field: watchroute.v1.Authenticate authenticate = 5;
+     */
+    value: Authenticate;
+    case: "authenticate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -565,6 +582,51 @@ export type SessionRequest = Message<"watchroute.v1.SessionRequest"> & {
  */
 export const SessionRequestSchema: GenMessage<SessionRequest> = /*@__PURE__*/
   messageDesc(file_watchroute_v1_watch, 9);
+
+/**
+ * Authenticate presents a credential in place of the one that the connection has: a
+ * fresh token before the old one expires, or the first one where the connection began
+ * without. It must be of the same tenant and subject as the one before, unless that
+ * was anonymous. Watches that may see something else under it say `reset`.
+ *
+ * @generated from message watchroute.v1.Authenticate
+ */
+export type Authenticate = Message<"watchroute.v1.Authenticate"> & {
+  /**
+   * A JWT or an API key.
+   *
+   * @generated from field: string credential = 1;
+   */
+  credential: string;
+};
+
+/**
+ * Describes the message watchroute.v1.Authenticate.
+ * Use `create(AuthenticateSchema)` to create a new message.
+ */
+export const AuthenticateSchema: GenMessage<Authenticate> = /*@__PURE__*/
+  messageDesc(file_watchroute_v1_watch, 10);
+
+/**
+ * Authenticated says that a credential is in force.
+ *
+ * @generated from message watchroute.v1.Authenticated
+ */
+export type Authenticated = Message<"watchroute.v1.Authenticated"> & {
+  /**
+   * When it expires. Not set: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 1;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message watchroute.v1.Authenticated.
+ * Use `create(AuthenticatedSchema)` to create a new message.
+ */
+export const AuthenticatedSchema: GenMessage<Authenticated> = /*@__PURE__*/
+  messageDesc(file_watchroute_v1_watch, 11);
 
 /**
  * OpenWatch opens a watch within a session.
@@ -602,7 +664,7 @@ export type OpenWatch = Message<"watchroute.v1.OpenWatch"> & {
  * Use `create(OpenWatchSchema)` to create a new message.
  */
 export const OpenWatchSchema: GenMessage<OpenWatch> = /*@__PURE__*/
-  messageDesc(file_watchroute_v1_watch, 10);
+  messageDesc(file_watchroute_v1_watch, 12);
 
 /**
  * CancelWatch ends a watch. It is answered by SessionResponse.closed.
@@ -623,7 +685,7 @@ export type CancelWatch = Message<"watchroute.v1.CancelWatch"> & {
  * Use `create(CancelWatchSchema)` to create a new message.
  */
 export const CancelWatchSchema: GenMessage<CancelWatch> = /*@__PURE__*/
-  messageDesc(file_watchroute_v1_watch, 11);
+  messageDesc(file_watchroute_v1_watch, 13);
 
 /**
  * Fence asks: is everything up to now delivered? It is answered once every open
@@ -646,7 +708,7 @@ export type Fence = Message<"watchroute.v1.Fence"> & {
  * Use `create(FenceSchema)` to create a new message.
  */
 export const FenceSchema: GenMessage<Fence> = /*@__PURE__*/
-  messageDesc(file_watchroute_v1_watch, 12);
+  messageDesc(file_watchroute_v1_watch, 14);
 
 /**
  * Credit allows more events on a watch.
@@ -674,7 +736,7 @@ export type Credit = Message<"watchroute.v1.Credit"> & {
  * Use `create(CreditSchema)` to create a new message.
  */
 export const CreditSchema: GenMessage<Credit> = /*@__PURE__*/
-  messageDesc(file_watchroute_v1_watch, 13);
+  messageDesc(file_watchroute_v1_watch, 15);
 
 /**
  * SessionResponse is one message of a server in a Session.
@@ -719,6 +781,14 @@ export type SessionResponse = Message<"watchroute.v1.SessionResponse"> & {
      */
     value: Fence;
     case: "fence";
+  } | {
+    /**
+     * The answer to `authenticate`. A credential that is refused ends the session.
+     *
+     * @generated from field: watchroute.v1.Authenticated authenticated = 7;
+     */
+    value: Authenticated;
+    case: "authenticated";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -743,7 +813,7 @@ export type SessionResponse = Message<"watchroute.v1.SessionResponse"> & {
  * Use `create(SessionResponseSchema)` to create a new message.
  */
 export const SessionResponseSchema: GenMessage<SessionResponse> = /*@__PURE__*/
-  messageDesc(file_watchroute_v1_watch, 14);
+  messageDesc(file_watchroute_v1_watch, 16);
 
 /**
  * Delivery is what may happen to changes that a reader has not taken yet.
