@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
 
 // A node and a reader between whom little fits: whoever does not read holds the
@@ -162,6 +164,7 @@ func cameAndWent(c *Case) {
 	out := c.Put("b", Value{Customer: "8"})
 	c.Put("c", Value{Customer: "8"}) // never was in it
 	last := c.Put("x", Value{Customer: "7", Units: 1})
+	c.List(&watchroutev1.WatchRequest{Parent: c.Collection, MinRevision: last}) // all of it is there to be folded
 	rd.Resume(c.Transport)
 	rd.UntilRevision(last)
 	// Whoever reads less than all of it may hold a and b.
