@@ -29,6 +29,7 @@ func (l *newcomers) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &newcomer{Conn: conn, among: l}
+	c.reader.of(conn)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.shut {
@@ -62,7 +63,8 @@ func (l *newcomers) forget(c *newcomer) {
 // speaks HTTP/2.
 type newcomer struct {
 	net.Conn
-	among *newcomers
+	among  *newcomers
+	reader readyReader
 }
 
 // SetDeadline implements net.Conn.
