@@ -25,10 +25,12 @@ type curves struct {
 	out *os.File
 
 	watchers  []int         // sizes of "watchers"
-	secs      float64       // measured time of a size
+	secs      float64       // measured time of a size, and of a run of "access"
 	stall     time.Duration // length of each run of "stalled"
 	slow      time.Duration // how long "slow" writes
 	resources []int         // sizes of "collection"
+
+	principals, rounds int // of "access"
 }
 
 // parts are what can be measured, in this order.
@@ -39,6 +41,7 @@ var parts = []struct {
 	{"watchers", "CPU of one delivery, for 10 to 15,000 watchers of one resource", (*curves).measureWatchers},
 	{"stalled", "memory and latency while some of 1000 watchers do not read", (*curves).measureStalled},
 	{"slow", "a reader a hundred times slower than the writer", (*curves).measureSlow},
+	{"access", "10,000 watchers that a rule restricts to what is theirs, and their revocation", (*curves).measureAccess},
 	{"hub", "a write beside watches that it does not concern, in the process", (*curves).measureHub},
 	{"collection", "memory, restart and snapshot of up to 1,000,000 resources", (*curves).measureCollection},
 }
@@ -54,7 +57,9 @@ func curvesCmd(args []string) error {
 	only := fs.String("only", strings.Join(names, ","), "which parts; "+strings.Join(abouts, "; "))
 	watchers := fs.String("watchers", "10,100,1000,5000,15000", "watchers: how many")
 	resources := fs.String("resources", "10000,100000,300000,1000000", "collection: how many")
-	fs.Float64Var(&c.secs, "secs", 5, "watchers: measured seconds for each number of them")
+	fs.Float64Var(&c.secs, "secs", 5, "watchers, access: measured seconds of each run")
+	fs.IntVar(&c.principals, "principals", 10_000, "access: how many watchers")
+	fs.IntVar(&c.rounds, "rounds", 2, "access: how many runs without and with rules, by turns")
 	fs.DurationVar(&c.stall, "stall", 70*time.Second, "stalled: length of each of the four runs")
 	fs.DurationVar(&c.slow, "slow", 20*time.Second, "slow: how long the writer writes")
 	fs.Parse(args)
@@ -67,6 +72,9 @@ func curvesCmd(args []string) error {
 	}
 	if c.resources, err = numbers(*resources); err != nil {
 		return err
+	}
+	if c.principals < 2 || c.rounds < 1 {
+		return errors.New("access needs 2 principals and a round")
 	}
 	if err := os.MkdirAll(*dir, 0o755); err != nil {
 		return err
@@ -133,14 +141,15 @@ func (c *curves) note(curve, format string, args ...any) {
 	c.write(point{Curve: curve, Note: fmt.Sprintf(format, args...)})
 }
 
-// serve runs f beside a server of its own, whose folder is removed afterwards.
-func (c *curves) serve(f func(s *watchroute) error) error {
+// serve runs f beside a server of its own, with further flags, whose folder is removed
+// afterwards.
+func (c *curves) serve(f func(s *watchroute) error, flags ...string) error {
 	dir, err := os.MkdirTemp("", "peers-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s, err := startWatchroute(c.ctx, dir)
+	s, err := startWatchroute(c.ctx, dir, flags...)
 	if err != nil {
 		return err
 	}

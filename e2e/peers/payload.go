@@ -95,6 +95,16 @@ func (h *hist) add(shard int, ns int64) {
 	}
 }
 
+// merge adds what another histogram has.
+func (h *hist) merge(o *hist) {
+	for s := range o.n {
+		for i := range o.n[s] {
+			h.n[s][i].Add(o.n[s][i].Load())
+		}
+	}
+	h.max.Store(max(h.max.Load(), o.max.Load()))
+}
+
 // ms is the q-quantile in milliseconds.
 func (h *hist) ms(q float64) float64 {
 	var sum [1024]uint64

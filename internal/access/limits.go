@@ -22,6 +22,10 @@ type Limits struct {
 	// Calls is how many calls a principal, or an anonymous address, may begin in a second,
 	// with bursts of ten times as many.
 	Calls float64
+	// FilterTime is how much time in a second the filters of a principal's watches may take
+	// where changes are handed to everybody, with bursts of ten times as much; only filters
+	// that are dear are counted.
+	FilterTime time.Duration
 	// Failures is how many credentials that do not count an address may present in a
 	// second, with bursts of ten times as many.
 	Failures float64
@@ -52,6 +56,21 @@ func (b *buckets) take(key string) (wait time.Duration) {
 		return 0
 	}
 	r := b.limiter(key).Reserve()
+	if wait = r.Delay(); wait > 0 {
+		r.Cancel()
+	}
+	return wait
+}
+
+// spend takes many tokens at once.
+func (b *buckets) spend(key string, tokens int) (wait time.Duration) {
+	if b.rate == 0 {
+		return 0
+	}
+	r := b.limiter(key).ReserveN(time.Now(), tokens)
+	if !r.OK() {
+		return 10 * time.Second // more than a bucket holds
+	}
 	if wait = r.Delay(); wait > 0 {
 		r.Cancel()
 	}
@@ -154,6 +173,15 @@ func (g *grant) accounts() [3]string {
 		tenant = ""
 	}
 	return [3]string{"node", "tenant " + tenant, account(g.as, g.caller.address)}
+}
+
+// Spent implements hub.Grant.
+func (g *grant) Spent(took time.Duration) error {
+	c := g.control
+	if wait := c.filters.spend(account(g.as, g.caller.address), int(took.Microseconds())); wait > 0 {
+		return c.limited("filter_time", wait, "the filters of this caller take more than %v in a second; use equalities, shorter lists and no `matches`", c.cfg.Limits.FilterTime)
+	}
+	return nil
 }
 
 // Open implements hub.Grant.

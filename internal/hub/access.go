@@ -5,6 +5,7 @@ import (
 	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
 )
 
@@ -44,6 +45,9 @@ type Grant interface {
 	Open() error
 	// Ended is told, once, that the watch is over.
 	Ended(End)
+	// Spent is told what time a filter took that was dear, of one of the watches that
+	// share it. An error ends all of those. It must not block.
+	Spent(time.Duration) error
 }
 
 // End is how a watch ended, and what it was handed.
@@ -95,6 +99,9 @@ func (Everything) Open() error { return nil }
 
 // Ended implements Grant.
 func (Everything) Ended(End) {}
+
+// Spent implements Grant.
+func (Everything) Spent(time.Duration) error { return nil }
 
 // Key implements Scope.
 func (Everything) Key() string { return "" }
@@ -164,6 +171,33 @@ func (w *Watch) rescope() error {
 	w.burst, w.due = false, 0
 	return w.expire(watchroutev1.Reset_ACCESS)
 }
+
+// charge tells what time a batch took the view's filter, where that is worth mentioning.
+// c.mu is held.
+func (v *view) charge(took time.Duration) {
+	if v.filter == nil || took < dearFilter {
+		return
+	}
+	var watches []*Watch
+	for _, g := range v.groups {
+		g.reader.mu.Lock()
+		watches = append(watches, g.watches...)
+		g.reader.mu.Unlock()
+	}
+	if err := watches[0].grant.Spent(took); err != nil {
+		for _, w := range watches {
+			w.End(resource.AsError(err))
+		}
+	}
+}
+
+// dearFilter is what a filter may take for one batch without being charged for it, and
+// slowBatch what all views together may, before any is looked at.
+const (
+	dearFilter = 100 * time.Microsecond
+	slowBatch  = 2 * time.Millisecond
+	lookedAt   = 100 // batches after a slow one
+)
 
 // until notes when the grant is to be asked again.
 func (w *Watch) until(s Scope) {

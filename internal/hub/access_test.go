@@ -3,9 +3,11 @@ package hub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +54,8 @@ func (g *guard) Scope() (hub.Scope, error) {
 }
 
 func (g *guard) Open() error { return g.full }
+
+func (g *guard) Spent(time.Duration) error { return nil }
 
 func (g *guard) Ended(e hub.End) {
 	g.mu.Lock()
@@ -241,5 +245,54 @@ func TestReconsider_WhileAWatchOpens(t *testing.T) {
 	rd.drainTo(f.put("c", `{"red":1,"blue":1}`))
 	if rd.state["things/a"] != "" || rd.state["things/b"] == "" || rd.state["things/c"] == "" {
 		t.Errorf("it holds %v after %v", rd.state, rd.kinds)
+	}
+}
+
+// spender is a guard whose callers may not have dear filters.
+type spender struct {
+	*guard
+	told atomic.Int64
+}
+
+func (s *spender) Grant(context.Context, hub.Call) (hub.Grant, error) { return s, nil }
+
+func (s *spender) Spent(took time.Duration) error {
+	s.told.Add(int64(took))
+	return resource.Errorf(resource.LimitReached, "too dear").With("limit", "filter_time")
+}
+
+// TestWatch_ADearFilterIsChargedToWhoHasIt: the watch with it ends, with the reason; the
+// others are told everything.
+func TestWatch_ADearFilterIsChargedToWhoHasIt(t *testing.T) {
+	s := &spender{guard: &guard{}}
+	f := newFixture(t, func(c *hub.Config) { c.Access = s })
+	list := func(n int) string {
+		return fmt.Sprintf(`{"n":%d,"l":[%s0]}`, n, strings.Repeat("1,", 3000))
+	}
+	f.put("a", list(0))
+	dear := f.watch(&watchroutev1.WatchRequest{Filter: `data.n < 0 || data.l.exists(x, data.l.exists(y, x + y == 7))`})
+	cheap := f.watch(&watchroutev1.WatchRequest{Filter: `data.n >= 0`})
+	var last uint64
+	for n := range 20 {
+		last = f.put("a", list(n))
+	}
+	cheap.drainTo(last)
+	if !cheap.w.Reached(last) {
+		t.Fatal("the cheap one has not all")
+	}
+	for {
+		_, err := dear.apply(hub.Unlimited)
+		if resource.HasReason(err, resource.LimitReached) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		err = dear.w.Wait(ctx)
+		cancel()
+		if err != nil {
+			t.Fatalf("the dear one goes on; %v were charged", time.Duration(s.told.Load()))
+		}
 	}
 }

@@ -41,7 +41,9 @@ type collection struct {
 	whole  []*view                                // the others
 	asked  uint64                                 // counts batches
 	found  []*view                                // by concerned
-	routes []*route                               // few: by codec and transport
+	// suspect: for so many batches more the time of each view is taken.
+	suspect int
+	routes  []*route // few: by codec and transport
 }
 
 // slot is one batch in the ring.
@@ -131,10 +133,21 @@ func (c *collection) pumpOne() bool {
 	if sl == nil {
 		return false
 	}
-	for _, v := range c.concerned(sl) {
-		if v.append(sl) {
+	began := time.Now()
+	for last, views := began, c.concerned(sl); len(views) > 0; views = views[1:] {
+		if v := views[0]; v.append(sl) {
 			sl.views = append(sl.views, v)
 		}
+		if c.suspect > 0 {
+			now := time.Now()
+			views[0].charge(now.Sub(last))
+			last = now
+		}
+	}
+	if time.Since(began) > slowBatch {
+		c.suspect = lookedAt
+	} else if c.suspect > 0 {
+		c.suspect--
 	}
 	// Watches read up to pumped: first everything is in its place, then they wake.
 	c.pumped.Store(sl.revision)

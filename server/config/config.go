@@ -89,6 +89,7 @@ type Config struct {
 	MaxTenantWatches    int           `name:"max-tenant-watches" env:"WATCHROUTE_MAX_TENANT_WATCHES" default:"0" placeholder:"NUMBER" help:"The most watches of one tenant; 0 for any number. Default: ${default}."`
 	MaxPrincipalWatches int           `name:"max-principal-watches" env:"WATCHROUTE_MAX_PRINCIPAL_WATCHES" default:"-1" placeholder:"NUMBER" help:"The most watches of one principal, or of one address without credentials; 0 for any number. Default: 1000 where credentials are checked, otherwise 0."`
 	CallRate            float64       `name:"call-rate" env:"WATCHROUTE_CALL_RATE" default:"-1" placeholder:"NUMBER" help:"Calls that one principal, or one address without credentials, may begin in a second, ten times as many at once; 0 for any number. Default: 200 where credentials are checked, otherwise 0."`
+	FilterTime          time.Duration `name:"filter-time" env:"WATCHROUTE_FILTER_TIME" default:"-1s" placeholder:"DURATION" help:"Time in a second that dear filters of one principal may take, ten times as much at once; 0s for any. Default: 100ms where credentials are checked, otherwise 0s."`
 	FailureRate         float64       `name:"failure-rate" env:"WATCHROUTE_FAILURE_RATE" default:"5" placeholder:"NUMBER" help:"Credentials that do not count that one address may present in a second, ten times as many at once; 0 for any number. Default: ${default}."`
 	ConnectionRate      float64       `name:"connection-rate" env:"WATCHROUTE_CONNECTION_RATE" default:"-1" placeholder:"NUMBER" help:"Connections that one address may open in a second, ten times as many at once; more are closed; 0 for any number. Default: 50 where credentials are checked, otherwise 0."`
 	WatchEventRate      float64       `name:"watch-event-rate" env:"WATCHROUTE_WATCH_EVENT_RATE" default:"0" placeholder:"NUMBER" help:"Events in a second that one watch is sent at most; it waits, and changes are folded; 0 for any number. Default: ${default}."`
@@ -236,7 +237,7 @@ func (c *Config) level() (l slog.Level, err error) {
 
 // checked gives a limit, or what it is where nobody has set it: something only where
 // credentials are checked.
-func checked[T int | float64](c *Config, set, unset T) T {
+func checked[T int | float64 | time.Duration](c *Config, set, unset T) T {
 	switch {
 	case set >= 0:
 		return set
@@ -249,7 +250,7 @@ func checked[T int | float64](c *Config, set, unset T) T {
 // Limits gives the limits of callers.
 func (c *Config) Limits() access.Limits {
 	return access.Limits{Watches: c.MaxWatches, TenantWatches: c.MaxTenantWatches, PrincipalWatches: checked(c, c.MaxPrincipalWatches, 1000),
-		Calls: checked(c, c.CallRate, 200), Failures: c.FailureRate}
+		Calls: checked(c, c.CallRate, 200), Failures: c.FailureRate, FilterTime: checked(c, c.FilterTime, 100*time.Millisecond)}
 }
 
 // ConnectionsPerSecond gives how many connections an address may open in a second; 0: any
