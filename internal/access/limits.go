@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"container/list"
 	"fmt"
 	"net/netip"
@@ -23,8 +24,7 @@ type Limits struct {
 	// with bursts of ten times as many.
 	Calls float64
 	// FilterTime is how much time in a second the filters of a principal's watches may take
-	// where changes are handed to everybody, with bursts of ten times as much; only filters
-	// that are dear are counted.
+	// where changes are handed to everybody; only filters that are dear are counted.
 	FilterTime time.Duration
 	// Failures is how many credentials that do not count an address may present in a
 	// second, with bursts of ten times as many.
@@ -38,7 +38,8 @@ const mostBuckets = 100_000
 
 // buckets are token buckets by key.
 type buckets struct {
-	rate float64 // 0: no bound
+	rate  float64 // a second; 0: no bound
+	burst float64 // seconds' worth that a bucket holds; 0: 10
 
 	mu    sync.Mutex
 	known map[string]*list.Element
@@ -62,19 +63,16 @@ func (b *buckets) take(key string) (wait time.Duration) {
 	return wait
 }
 
-// spend takes many tokens at once.
+// spend takes many tokens at once, of which there may be too few; with 0 it only looks.
 func (b *buckets) spend(key string, tokens int) (wait time.Duration) {
 	if b.rate == 0 {
 		return 0
 	}
-	r := b.limiter(key).ReserveN(time.Now(), tokens)
-	if !r.OK() {
-		return 10 * time.Second // more than a bucket holds
+	if tokens == 0 {
+		return b.empty(key)
 	}
-	if wait = r.Delay(); wait > 0 {
-		r.Cancel()
-	}
-	return wait
+	l := b.limiter(key)
+	return l.ReserveN(time.Now(), min(tokens, l.Burst())).Delay() // it is spent, be it on credit
 }
 
 // empty says how long to wait until there is anything to take; 0: there is.
@@ -96,7 +94,7 @@ func (b *buckets) limiter(key string) *rate.Limiter {
 		b.order.MoveToFront(e)
 		return e.Value.(*bucket).limiter
 	}
-	l := rate.NewLimiter(rate.Limit(b.rate), max(1, int(10*b.rate)))
+	l := rate.NewLimiter(rate.Limit(b.rate), max(1, int(cmp.Or(b.burst, 10)*b.rate)))
 	if b.known == nil {
 		b.known = map[string]*list.Element{}
 	}

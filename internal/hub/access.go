@@ -46,7 +46,8 @@ type Grant interface {
 	// Ended is told, once, that the watch is over.
 	Ended(End)
 	// Spent is told what time a filter took that was dear, of one of the watches that
-	// share it. An error ends all of those. It must not block.
+	// share it; with 0 it is asked whether there is any left. An error ends all of those.
+	// It must not block.
 	Spent(time.Duration) error
 }
 
@@ -172,23 +173,34 @@ func (w *Watch) rescope() error {
 	return w.expire(watchroutev1.Reset_ACCESS)
 }
 
-// charge tells what time a batch took the view's filter, where that is worth mentioning.
-// c.mu is held.
-func (v *view) charge(took time.Duration) {
-	if v.filter == nil || took < dearFilter {
-		return
+// afford tells what time a batch took the view's filter, where that is worth mentioning,
+// and says whether whose filter it is may go on with it; the watches end, otherwise. With
+// 0 it only asks, of a filter that has not proven to be cheap. c.mu is held.
+func (v *view) afford(took time.Duration) bool {
+	switch {
+	case v.filter == nil:
+		return true
+	case took == 0 && v.cheap:
+		return true
+	case took > 0 && took < dearFilter:
+		v.cheap = true
+		return true
 	}
+	v.cheap = false
 	var watches []*Watch
 	for _, g := range v.groups {
 		g.reader.mu.Lock()
 		watches = append(watches, g.watches...)
 		g.reader.mu.Unlock()
 	}
-	if err := watches[0].grant.Spent(took); err != nil {
-		for _, w := range watches {
-			w.End(resource.AsError(err))
-		}
+	err := watches[0].grant.Spent(took)
+	if err == nil {
+		return true
 	}
+	for _, w := range watches {
+		w.End(resource.AsError(err))
+	}
+	return false
 }
 
 // dearFilter is what a filter may take for one batch without being charged for it, and

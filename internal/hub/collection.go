@@ -133,21 +133,27 @@ func (c *collection) pumpOne() bool {
 	if sl == nil {
 		return false
 	}
+	c.suspect = max(0, c.suspect-1)
 	began := time.Now()
-	for last, views := began, c.concerned(sl); len(views) > 0; views = views[1:] {
-		if v := views[0]; v.append(sl) {
+	for i, v := range c.concerned(sl) {
+		if c.suspect > 0 && !v.afford(0) {
+			continue
+		}
+		from := began
+		if c.suspect > 0 {
+			from = time.Now()
+		}
+		if v.append(sl) {
 			sl.views = append(sl.views, v)
 		}
-		if c.suspect > 0 {
-			now := time.Now()
-			views[0].charge(now.Sub(last))
-			last = now
+		switch {
+		case c.suspect > 0:
+			v.afford(time.Since(from))
+		case i%16 == 15 || v.filter != nil:
+			if time.Since(began) > slowBatch {
+				c.suspect = lookedAt
+			}
 		}
-	}
-	if time.Since(began) > slowBatch {
-		c.suspect = lookedAt
-	} else if c.suspect > 0 {
-		c.suspect--
 	}
 	// Watches read up to pumped: first everything is in its place, then they wake.
 	c.pumped.Store(sl.revision)

@@ -24,6 +24,7 @@ type view struct {
 	// groups and asked are guarded by col.mu; no group is empty.
 	groups []*group
 	asked  uint64 // the last batch that it was asked about
+	cheap  bool   // its filter has taken next to nothing, see afford
 
 	mu sync.Mutex // after col.mu, before snapshots.mu
 	// base: entries has every event of the view after this revision, up to
