@@ -89,17 +89,28 @@ func (ls *lineSet) close() {
 	ls.clock.Close()
 }
 
-// leaving gives what is closed when the client leaves, before the line has a watch.
+// leaving gives what is closed when the client leaves, or the watch is to end, before
+// the line has one.
 func (l *line) leaving() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := make(chan struct{})
-	if l.gone != nil {
+	if l.gone != nil || l.ends != nil {
 		close(left)
 	} else {
-		l.left = left
+		l.left, l.opening = left, left
 	}
 	return left
+}
+
+// why gives the reason for which a line without a watch is over.
+func (l *line) why(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ends != nil {
+		return l.ends
+	}
+	return err
 }
 
 // line is one such connection. The hub's goroutine for it writes messages; the
@@ -118,6 +129,8 @@ type line struct {
 	rest  []byte          // what was begun and must come before everything else
 	side  []byte          // to be written before the next message
 	left  chan struct{}
+	// opening is what left was when the watch began to open.
+	opening chan struct{}
 }
 
 // talk is what the two kinds of lines differ in.
@@ -372,6 +385,10 @@ func (l *line) end(why *resource.Error) {
 	l.mu.Lock()
 	w := l.watch
 	l.ends = why
+	if l.left != nil && l.left == l.opening {
+		close(l.left)
+		l.left = nil
+	}
 	l.mu.Unlock()
 	if w != nil {
 		w.End(why)

@@ -68,7 +68,7 @@ func (g *Gateway) serveWatchSocket(w http.ResponseWriter, r *http.Request, c *wa
 		return g.service.OpenWatch(server.WithTransport(r.Context(), watchSocket), hub.Request{Watch: c.request, Codec: d.framed, Transport: watchSocket, Served: true})
 	})
 	if err != nil {
-		l.Over(nil, err)
+		l.Over(nil, l.why(err))
 		return
 	}
 	g.deliver(l, watch)
@@ -99,6 +99,9 @@ func (g *Gateway) serveWatchSecure(w http.ResponseWriter, r *http.Request, c *wa
 			}
 			return g.service.OpenWatch(ctx, hub.Request{Watch: c.request, Codec: s.framed, Transport: watchSocket})
 		}); err != nil {
+			if ctx.Err() != nil { // the client has left, or said what ends it
+				err = ctx.Err()
+			}
 			return err
 		}
 		return server.Forward(ctx, watch, s.frames)

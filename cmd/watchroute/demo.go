@@ -33,6 +33,9 @@ func (c *demoCommand) Validate() error {
 	if c.TLS() {
 		return fmt.Errorf("the demo is plaintext: its feed and what it prints are; `watchroute serve` speaks TLS")
 	}
+	if c.Access != "" {
+		return fmt.Errorf("the demo's feed has no credential; `watchroute serve` asks for them")
+	}
 	return c.Config.Validate()
 }
 

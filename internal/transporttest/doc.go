@@ -1,5 +1,5 @@
 // Package transporttest is the suite that every transport must pass: one list of
-// scenarios for the promises P1 to P9 and the basics of P12 (DESIGN, section 2),
+// scenarios for the promises P1 to P10 and the basics of P12 (DESIGN, section 2),
 // run unchanged against each.
 //
 // A [Node] is a whole node in this process on real TCP listeners: log, hub, server
@@ -13,6 +13,10 @@
 // it to [Transports], and to [TLS] if encryption or HTTP/2 goes another way through the
 // node: those run the same scenarios on ports of the same nodes that speak TLS. To add a scenario: write a function and put it into the table
 // of its file, with a name that is a sentence and begins with its promise.
+//
+// A node with a [Guard] asks for credentials; [Case.as] gives the case as somebody sees
+// it, and what a scenario does beside its transport is an operator's doing. A [Tap] keeps
+// the bytes that clients receive, which [RunHidden] searches for what they must not see.
 //
 // Nothing here sleeps: readers wait for messages, at most [patience] for each, and
 // nodes tell of watches that open and close. Every reader, transport and node that

@@ -33,6 +33,10 @@ type Fold struct {
 	Faults []string
 
 	request *watchroutev1.WatchRequest
+	// partial: access rules hide a part of values, as a mask does.
+	partial bool
+	// shaped: the values are a projection's.
+	shaped bool
 
 	// Of the watch that is open now.
 	begun    bool
@@ -257,7 +261,7 @@ func (f *Fold) shape(e *Event) {
 	} else if r.UID == "" || r.ETag == "" || r.Data == "" || r.CreateRevision == 0 || r.CreateRevision > r.Revision || r.CreateTime.IsZero() || r.UpdateTime.Before(r.CreateTime) {
 		bad("is PRESENT and not whole: %+v", r)
 	}
-	if (r.Type == orderType) != (f.collection() == ordersCollection && e.State == watchroutev1.State_PRESENT) {
+	if (r.Type == orderType) != (f.collection() == ordersCollection && !f.shaped && e.State == watchroutev1.State_PRESENT) {
 		bad("has the type %q", r.Type)
 	}
 	if e.Coalesced > 0 && f.request.GetDelivery() == watchroutev1.Delivery_EVERY_CHANGE {
@@ -293,7 +297,7 @@ func (f *Fold) apply(e *Event) {
 		case !ok:
 			f.fault("delta", "%v is a delta, and the reader does not hold the resource", e)
 			return
-		case held.Revision > e.Base, len(f.request.GetReadMask().GetPaths()) == 0 && held.Revision != e.Base:
+		case held.Revision > e.Base, len(f.request.GetReadMask().GetPaths()) == 0 && !f.partial && held.Revision != e.Base:
 			f.fault("delta", "%v changes what was at %d, and the reader holds what was at %d", e, e.Base, held.Revision)
 		}
 		data, err := applyDelta(held.Data, r.Data, e.Updated)

@@ -34,6 +34,7 @@ type webConn struct {
 	http      *http.Client
 	url       string
 	webSocket bool
+	first     string // the credential among the headers of the first frame; empty: none
 }
 
 func newWeb(t testing.TB, n *Node, d Dialer) Transport {
@@ -41,7 +42,7 @@ func newWeb(t testing.TB, n *Node, d Dialer) Transport {
 }
 
 func newWebSocketWeb(t testing.TB, n *Node, d Dialer) Transport {
-	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: d.url(n), webSocket: true})}
+	return generated{watchroutev1.NewResourceServiceClient(&webConn{http: d.client(t), url: d.url(n), webSocket: true, first: d.First})}
 }
 
 const webContent = "application/grpc-web+proto"
@@ -80,7 +81,11 @@ func (c *webConn) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 	ws.SetReadLimit(-1)
 	context.AfterFunc(ctx, func() { _ = ws.CloseNow() })
 	s.ws, s.answer = ws, bufio.NewReader(websocket.NetConn(ctx, ws, websocket.MessageBinary))
-	return s, ws.Write(ctx, websocket.MessageBinary, []byte("content-type: "+webContent+"\r\nx-grpc-web: 1\r\n"))
+	headers := "content-type: " + webContent + "\r\nx-grpc-web: 1\r\n"
+	if c.first != "" {
+		headers += "authorization: Bearer " + c.first + "\r\n"
+	}
+	return s, ws.Write(ctx, websocket.MessageBinary, []byte(headers))
 }
 
 // webStream is one call.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/watchroute/watchroute/gateway"
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/changelog"
 	"github.com/watchroute/watchroute/internal/changelog/local"
 	"github.com/watchroute/watchroute/internal/hub"
@@ -52,6 +53,12 @@ type Options struct {
 	OnePort bool
 	// Dir is a folder on the disk for the log. Default: a file system in memory.
 	Dir string
+	// Guard asks for credentials. Default: nobody does.
+	Guard *Guard
+	// EventsPerSecond bounds what a watch is handed, MaxAge how old it becomes. Default:
+	// no bound.
+	EventsPerSecond float64
+	MaxAge          time.Duration
 }
 
 // Node is a node in this process: log, hub, server and gateway, on two TCP ports, and
@@ -73,6 +80,7 @@ type Node struct {
 
 	watches *watches
 	calls   *grpc.ClientConn
+	issuer  access.Issuer // of a guarded node
 
 	stop func(drain time.Duration)
 }
@@ -104,9 +112,16 @@ func StartNode(t testing.TB, o Options) *Node {
 	if n.grpc, n.grpcTLS = n.http, n.httpTLS; !o.OnePort {
 		n.grpc, n.grpcTLS = openPort(t, o.WriteBuffer), openPort(t, o.WriteBuffer)
 	}
+	if o.Guard != nil {
+		n.issuer = issuer(t)
+	}
 	n.start()
 	t.Cleanup(func() { n.stop(0) })
-	conn, err := grpc.NewClient(n.grpc.address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	dialing := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
+	if o.Guard != nil {
+		dialing = append(dialing, grpc.WithUnaryInterceptor(asOperator))
+	}
+	conn, err := grpc.NewClient(n.grpc.address(), dialing...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +159,25 @@ func (n *Node) start() {
 		CompactEvery: -1, CacheBytes: 1 << 20, MemTableBytes: 1 << 20, Logger: quiet})
 	check(err)
 	n.watches = newWatches()
-	n.Hub, err = hub.New(hub.Config{Log: n.Log, Schemas: o.Contracts.Schemas, Observer: n.watches, RingBytes: o.RingBytes, Heartbeat: o.Heartbeat})
+	watching := hub.Config{Log: n.Log, Schemas: o.Contracts.Schemas, Observer: n.watches, RingBytes: o.RingBytes, Heartbeat: o.Heartbeat,
+		EventsPerSecond: o.EventsPerSecond, MaxAge: o.MaxAge}
+	var control *access.Control
+	if o.Guard != nil {
+		control, err = access.New(context.Background(), access.ControlConfig{Log: n.Log, Schemas: o.Contracts.Schemas, Required: true, Logger: quiet,
+			Credentials: access.Config{Issuers: []access.Issuer{n.issuer}}, Collections: o.Guard.Collections, Limits: o.Guard.Limits})
+		check(err)
+		watching.Access = control
+	}
+	n.Hub, err = hub.New(watching)
 	check(err)
-	service, err := server.New(server.Config{Log: n.Log, Hub: n.Hub, Schemas: o.Contracts.Schemas, AutoCreate: !o.NoAutoCreate,
+	if control != nil {
+		control.Attach(n.Hub)
+	}
+	service, err := server.New(server.Config{Log: n.Log, Hub: n.Hub, Schemas: o.Contracts.Schemas, Access: control, AutoCreate: !o.NoAutoCreate,
 		MaxValueBytes: o.MaxValueBytes, Logger: quiet})
 	check(err)
 	calls, _ := server.NewGRPC(server.GRPCConfig{Service: service, Contracts: o.Contracts, Options: []grpc.ServerOption{grpc.WaitForHandlers(true), grpc.Creds(either{insecure.NewCredentials()})}})
-	handler, err := gateway.New(gateway.Config{Service: service, Contracts: o.Contracts, GRPC: calls, OnePort: o.OnePort, WriteTimeout: o.WriteTimeout, Logger: quiet})
+	handler, err := gateway.New(gateway.Config{Service: service, Contracts: o.Contracts, GRPC: calls, OnePort: o.OnePort, Access: control, WriteTimeout: o.WriteTimeout, Logger: quiet})
 	check(err)
 
 	// What the handlers that are under way hold on to when they do not end by
@@ -219,6 +246,9 @@ func (n *Node) start() {
 			serving.Wait()
 			handler.Close()
 			h.Close()
+			if control != nil {
+				control.Close()
+			}
 			if err := log.Close(); err != nil {
 				n.t.Error(err)
 			}

@@ -153,6 +153,7 @@ func manyWatches(c *Case) {
 	x.open("seven", c.Request(filter(ofCustomer("7")), delta))
 	x.open("one", c.Request(names(c.name("a1"))))
 	x.open("others", other.Request())
+	x.flush() // they are open
 	ids := []string{"all", "every", "seven", "one"}
 	var last uint64
 	for i := range 40 {

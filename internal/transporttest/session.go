@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -24,12 +25,14 @@ type Session interface {
 	Close() error
 }
 
-// SessionMessage is a SessionResponse. One of Watch, Closed and Fence is set.
+// SessionMessage is a SessionResponse. One of Watch, Closed, Fence and Authenticated is
+// set.
 type SessionMessage struct {
-	WatchID string
-	Watch   *Message
-	Closed  *statuspb.Status
-	Fence   string
+	WatchID       string
+	Watch         *Message
+	Closed        *statuspb.Status
+	Fence         string
+	Authenticated bool
 }
 
 // unpacker gives one at a time what comes packed.
@@ -57,6 +60,8 @@ func sessionFromProto(packed *watchroutev1.SessionResponse) (out []*SessionMessa
 			m.Closed = body.Closed
 		case *watchroutev1.SessionResponse_Fence:
 			m.Fence = body.Fence.GetFenceId()
+		case *watchroutev1.SessionResponse_Authenticated:
+			m.Authenticated = true
 		default:
 			err = fmt.Errorf("a session's message without a body: %v", r)
 		}
@@ -76,6 +81,9 @@ func sessionFromJSON(text []byte) (out []*SessionMessage, err error) {
 		Fence   *struct {
 			FenceID string `json:"fenceId"`
 		} `json:"fence"`
+		Authenticated *struct {
+			ExpireTime string `json:"expireTime"`
+		} `json:"authenticated"`
 		Also []string          `json:"alsoWatchIds"`
 		More []json.RawMessage `json:"more"`
 	}
@@ -92,6 +100,8 @@ func sessionFromJSON(text []byte) (out []*SessionMessage, err error) {
 			err = protojson.Unmarshal(in.Closed, m.Closed)
 		case in.Fence != nil:
 			m.Fence = in.Fence.FenceID
+		case in.Authenticated != nil:
+			m.Authenticated = true
 		default:
 			err = fmt.Errorf("a session's message without a body: %s", text)
 		}
@@ -116,6 +126,9 @@ const onlyWatch = "the watch"
 // watchIn opens the only watch of a session.
 func watchIn(x Session, r *watchroutev1.WatchRequest) (Stream, error) {
 	err := x.Send(&watchroutev1.SessionRequest{Body: &watchroutev1.SessionRequest_Open{Open: &watchroutev1.OpenWatch{WatchId: onlyWatch, Watch: r}}})
+	if err == io.EOF { // it has ended, and says why
+		_, err = x.Recv()
+	}
 	if err != nil {
 		_ = x.Close()
 		return nil, err
@@ -129,6 +142,9 @@ type sessionStream struct{ session Session }
 // Recv implements Stream.
 func (s sessionStream) Recv() (*Message, error) {
 	m, err := s.session.Recv()
+	for err == nil && m.Authenticated {
+		m, err = s.session.Recv()
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -146,3 +162,20 @@ func (s sessionStream) Recv() (*Message, error) {
 
 // Close implements Stream.
 func (s sessionStream) Close() error { return s.session.Close() }
+
+// Authenticate implements Renewable.
+func (s sessionStream) Authenticate(credential string) error {
+	return s.session.Send(authenticate(credential))
+}
+
+// introduced lets a session begin with a credential; empty: without.
+func introduced(x Session, credential string) (Session, error) {
+	if credential == "" {
+		return x, nil
+	}
+	return x, x.Send(authenticate(credential))
+}
+
+func authenticate(credential string) *watchroutev1.SessionRequest {
+	return &watchroutev1.SessionRequest{Body: &watchroutev1.SessionRequest_Authenticate{Authenticate: &watchroutev1.Authenticate{Credential: credential}}}
+}

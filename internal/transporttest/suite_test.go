@@ -80,19 +80,34 @@ func TestHTTP(t *testing.T) {
 	transporttest.Run(t, transporttest.Transports, transporttest.HTTP)
 }
 
+func TestAccess(t *testing.T) {
+	for _, scenarios := range [][]transporttest.Scenario{transporttest.Credentials, transporttest.Visibility, transporttest.Limits} {
+		transporttest.Run(t, transporttest.Transports, scenarios)
+	}
+}
+
+func TestAccess_HiddenBytesReachNoSocket(t *testing.T) {
+	transporttest.RunHidden(t, transporttest.Transports)
+}
+
 func TestOnePort(t *testing.T) {
 	transporttest.Run(t, transporttest.Transports, transporttest.OnePort)
 }
 
 func TestTLS(t *testing.T) {
 	for _, scenarios := range [][]transporttest.Scenario{transporttest.States, transporttest.Deliveries, transporttest.Resumes, transporttest.Shapes,
-		transporttest.Writes, transporttest.Errors, transporttest.Drains, transporttest.Fairness, transporttest.SessionScenarios, transporttest.HTTP, transporttest.OnePort} {
+		transporttest.Writes, transporttest.Errors, transporttest.Drains, transporttest.Fairness, transporttest.SessionScenarios, transporttest.HTTP, transporttest.OnePort,
+		transporttest.Visibility, transporttest.Credentials, transporttest.Limits} {
 		transporttest.Run(t, transporttest.TLS, scenarios)
 	}
 }
 
 func TestTLS_ResumesOnEveryOtherTransport(t *testing.T) {
 	transporttest.RunTour(t, append([]transporttest.Kit{transporttest.Transports[0], transporttest.Transports[6]}, transporttest.TLS...))
+}
+
+func TestTLS_HiddenBytesReachNoSocket(t *testing.T) {
+	transporttest.RunHidden(t, transporttest.TLS)
 }
 
 func TestTLS_StalledReadersPinNoMemory(t *testing.T) {

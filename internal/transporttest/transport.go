@@ -120,6 +120,12 @@ type Dialer struct {
 	TLS bool
 	// HTTP2: over TLS HTTP/2 is offered beside HTTP/1.1, as browsers do.
 	HTTP2 bool
+	// Presented is what the calls come with.
+	Presented
+	// From is the address that they come from. Default: the system's choice.
+	From net.IP
+	// Tap keeps what they receive. Default: nothing does.
+	Tap *Tap
 }
 
 // version is that of HTTP which is spoken.
@@ -148,7 +154,7 @@ func (d Dialer) calls(n *Node) *port {
 
 func (d Dialer) credentials() credentials.TransportCredentials {
 	if d.TLS {
-		return credentials.NewTLS(identity().client)
+		return d.Tap.credentials(credentials.NewTLS(identity().client))
 	}
 	return insecure.NewCredentials()
 }
@@ -156,6 +162,9 @@ func (d Dialer) credentials() credentials.TransportCredentials {
 // Dial opens a TCP connection.
 func (d Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 	dialer := net.Dialer{}
+	if d.From != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: d.From}
+	}
 	if d.ReadBuffer > 0 {
 		// Before it connects, or the window is larger than the buffer.
 		dialer.Control = func(_, _ string, c syscall.RawConn) error {
@@ -168,7 +177,11 @@ func (d Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 			return err
 		}
 	}
-	return dialer.DialContext(ctx, "tcp", address)
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil || d.TLS {
+		return conn, err
+	}
+	return d.Tap.on(conn), nil
 }
 
 // client makes an HTTP client that ends with the test.
@@ -180,7 +193,10 @@ func (d Dialer) client(t testing.TB) *http.Client {
 	tr.Protocols.SetHTTP1(true)
 	tr.Protocols.SetHTTP2(d.HTTP2)
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
+	if d.Tap != nil && d.TLS && !d.HTTP2 {
+		tr.DialTLSContext = d.dialTLS
+	}
+	return &http.Client{Transport: presenting{d, tr}}
 }
 
 // opened reads the first message of a stream, which Recv then gives. A stream that

@@ -15,7 +15,7 @@ import (
 
 // connect opens a gRPC connection that ends with the test.
 func (d Dialer) connect(t testing.TB, n *Node) *grpc.ClientConn {
-	conn, err := grpc.NewClient("passthrough:///"+d.calls(n).address(), grpc.WithTransportCredentials(d.credentials()),
+	conn, err := grpc.NewClient("passthrough:///"+d.calls(n).address(), grpc.WithTransportCredentials(d.credentials()), grpc.WithPerRPCCredentials(d.Presented),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return d.Dial(ctx, address) }),
 		// Static windows: a reader that does not read stops the writer after so much.
 		grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(1<<20))
@@ -131,10 +131,11 @@ func (g typed) Caller() Caller { return typedStub(g) }
 // session watches through the generated stub of ResourceService.Session.
 type session struct {
 	client watchroutev1.ResourceServiceClient
+	first  string // the credential that its sessions begin with; empty: none
 }
 
 func newSession(t testing.TB, n *Node, d Dialer) Transport {
-	return session{watchroutev1.NewResourceServiceClient(d.connect(t, n))}
+	return session{watchroutev1.NewResourceServiceClient(d.connect(t, n)), d.First}
 }
 
 // Watch implements Transport.
@@ -147,7 +148,7 @@ func (s session) Watch(ctx context.Context, r *watchroutev1.WatchRequest) (Strea
 }
 
 // Caller implements Transport.
-func (s session) Caller() Caller { return stub(s) }
+func (s session) Caller() Caller { return stub{s.client} }
 
 // Session implements Sessions.
 func (s session) Session(ctx context.Context) (Session, error) {
@@ -157,7 +158,7 @@ func (s session) Session(ctx context.Context) (Session, error) {
 		cancel()
 		return nil, fromGRPC(err)
 	}
-	return &rpcSession{stream: stream, cancel: cancel}, nil
+	return introduced(&rpcSession{stream: stream, cancel: cancel}, s.first)
 }
 
 type rpcSession struct {

@@ -20,22 +20,23 @@ import (
 type webSocket struct {
 	web
 	binary bool
+	first  string // the credential that it begins with; empty: none
 }
 
 func newWebSocketJSON(t testing.TB, n *Node, d Dialer) Transport {
-	return webSocket{web: newWebClient(t, n, d)}
+	return webSocket{web: newWebClient(t, n, d), first: d.First}
 }
 
 func newWebSocketProto(t testing.TB, n *Node, d Dialer) Transport {
-	return webSocket{web: newWebClient(t, n, d), binary: true}
+	return webSocket{web: newWebClient(t, n, d), binary: true, first: d.First}
 }
 
 func newWebSocketSessionJSON(t testing.TB, n *Node, d Dialer) Transport {
-	return webSocketSessions{webSocket{web: newWebClient(t, n, d)}}
+	return webSocketSessions{webSocket{web: newWebClient(t, n, d), first: d.First}}
 }
 
 func newWebSocketSessionProto(t testing.TB, n *Node, d Dialer) Transport {
-	return webSocketSessions{webSocket{web: newWebClient(t, n, d), binary: true}}
+	return webSocketSessions{webSocket{web: newWebClient(t, n, d), binary: true, first: d.First}}
 }
 
 // Watch implements Transport.
@@ -49,7 +50,13 @@ func (w webSocket) WatchURL(ctx context.Context, url string) (Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return opened(socketStream{s})
+	stream := socketStream{s}
+	if w.first != "" {
+		if err := stream.Authenticate(w.first); err != nil {
+			return nil, err
+		}
+	}
+	return opened(stream)
 }
 
 func (w webSocket) dial(ctx context.Context, path string) (*socket, error) {
@@ -142,6 +149,9 @@ func (s socketStream) Recv() (*Message, error) {
 	return m, err
 }
 
+// Authenticate implements Renewable.
+func (s socketStream) Authenticate(credential string) error { return s.send(authenticate(credential)) }
+
 func (s socketStream) decode(data []byte) (*Message, error) {
 	if !s.binary {
 		return fromJSON(data)
@@ -174,7 +184,7 @@ func (w webSocketSessions) Session(ctx context.Context) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &socketSession{socket: s}, nil
+	return introduced(&socketSession{socket: s}, w.socket.first)
 }
 
 type socketSession struct {
@@ -183,7 +193,10 @@ type socketSession struct {
 }
 
 // Send implements Session.
-func (s *socketSession) Send(r *watchroutev1.SessionRequest) error {
+func (s *socketSession) Send(r *watchroutev1.SessionRequest) error { return s.send(r) }
+
+// send writes a message of a session's client.
+func (s *socket) send(r *watchroutev1.SessionRequest) error {
 	if s.binary {
 		data, err := proto.Marshal(r)
 		if err != nil {

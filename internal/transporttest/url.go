@@ -31,6 +31,9 @@ func watchPaths(r *watchroutev1.WatchRequest) []string {
 // watchURL is the path and query that stand for a request.
 func watchURL(r *watchroutev1.WatchRequest) string {
 	path := watchPaths(r)[0]
+	if r.GetProjection() != "" && len(watchPaths(r)) > 2 {
+		path = watchPaths(r)[1] // the shop's own path knows no projections
+	}
 	q := watchQuery(r)
 	if r.GetParent() != "" || len(r.GetNames()) != 1 {
 		for _, name := range r.GetNames() {
@@ -75,6 +78,9 @@ func watchQuery(r *watchroutev1.WatchRequest) url.Values {
 	duration("heartbeat", r.GetHeartbeat())
 	if r.GetDelta() {
 		q.Set("delta", "true")
+	}
+	if r.GetProjection() != "" {
+		q.Set("projection", r.GetProjection())
 	}
 	if r.GetOnExpired() != 0 {
 		q.Set("on_expired", r.GetOnExpired().String())

@@ -27,6 +27,8 @@ type Value struct {
 	Units    int                // total.units
 	Place    string             // location.description
 	Labels   map[string]string
+
+	bare bool // the place is empty, but there is one: what a redaction leaves
 }
 
 // Masks and filters for it.
@@ -82,6 +84,9 @@ func (v Value) object() map[string]any {
 	}
 	if v.Units != 0 {
 		o["total"] = map[string]any{"units": v.Units}
+	}
+	if v.bare {
+		o["location"] = map[string]any{}
 	}
 	if v.Place != "" {
 		o["location"] = map[string]any{"description": v.Place}

@@ -1,0 +1,280 @@
+package hostile
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+)
+
+const (
+	// Watchers is how many neighbours watch: one half over SSE, the other over gRPC, each
+	// on a connection of its own.
+	Watchers = 50
+	// beat is the time between two of the publisher's changes.
+	beat = 10 * time.Millisecond
+	// settleTime is how long the last change may take.
+	settleTime = 20 * time.Second
+)
+
+// Street is where neighbours live.
+type Street struct {
+	// Address is where they come from.
+	Address string
+	// URL is the node's, without a path, and Client reaches it from Address.
+	URL    string
+	Client *http.Client
+	// Dial connects to gRPC from Address.
+	Dial func() *grpc.ClientConn
+	// Token gives a credential; Publisher may write things.
+	Token     func(subject string) string
+	Publisher string
+}
+
+// Neighbours are a publisher of one resource and its watchers, who behave.
+type Neighbours struct {
+	t       testing.TB
+	ctx     context.Context
+	cancel  context.CancelFunc
+	writer  watchroutev1.ResourceServiceClient
+	writing context.Context
+	done    sync.WaitGroup
+
+	got  []atomic.Int64 // changes, by watcher
+	news chan struct{}  // somebody got one; has room for one
+
+	mu   sync.Mutex // nothing is locked below it
+	late []time.Duration
+	lost []string // what ended early, and why
+}
+
+// Meet lets neighbours move in. They leave when the test ends.
+func Meet(t testing.TB, s Street) *Neighbours {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &Neighbours{t: t, ctx: ctx, cancel: cancel, got: make([]atomic.Int64, Watchers), news: make(chan struct{}, 1),
+		writer: watchroutev1.NewResourceServiceClient(s.Dial()), writing: with(ctx, s.Publisher)}
+	t.Cleanup(func() {
+		cancel()
+		n.done.Wait()
+	})
+	if err := n.put(time.Now()); err != nil {
+		t.Fatalf("the first beat: %v", err)
+	}
+	ready := make(chan struct{}, Watchers)
+	for i := range Watchers {
+		run := n.overSSE
+		if i%2 == 1 {
+			run = n.overGRPC
+		}
+		n.done.Go(func() {
+			err := run(i, s, func() { ready <- struct{}{} })
+			if ctx.Err() == nil {
+				n.mu.Lock()
+				n.lost = append(n.lost, fmt.Sprintf("neighbour %d: %v", i, err))
+				n.mu.Unlock()
+			}
+		})
+	}
+	timeout := time.After(settleTime)
+	for range Watchers {
+		select {
+		case <-ready:
+		case <-timeout:
+			t.Fatalf("the neighbours did not get their first change; %v", n.lost)
+		}
+	}
+	return n
+}
+
+func with(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+func (n *Neighbours) put(at time.Time) error {
+	data, err := anypb.New(&watchroutev1.Json{Text: `{"at":"` + strconv.FormatInt(at.UnixNano(), 10) + `"}`})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(n.writing, settleTime)
+	defer cancel()
+	_, err = n.writer.Put(ctx, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: "things/beat", Data: data}})
+	return err
+}
+
+// note takes in what one watcher was told, if it is a change.
+func (n *Neighbours) note(i int, text string) {
+	_, rest, ok := strings.Cut(text, `"at":"`)
+	if !ok {
+		return
+	}
+	digits, _, _ := strings.Cut(rest, `"`)
+	at, _ := strconv.ParseInt(digits, 10, 64)
+	took := time.Since(time.Unix(0, at))
+	n.mu.Lock()
+	n.late = append(n.late, took)
+	n.mu.Unlock()
+	n.got[i].Add(1)
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+func (n *Neighbours) overSSE(i int, s Street, ready func()) error {
+	q, err := http.NewRequestWithContext(n.ctx, http.MethodGet, s.URL+"/v1/things/beat/watch?delivery=EVERY_CHANGE", nil)
+	if err != nil {
+		return err
+	}
+	q.Header.Set("Accept", "text/event-stream")
+	q.Header.Set("Authorization", "Bearer "+s.Token(fmt.Sprintf("neighbour-%d", i)))
+	resp, err := s.Client.Do(q)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("HTTP %d", resp.StatusCode)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		before := n.got[i].Load()
+		if n.note(i, lines.Text()); before == 0 && n.got[i].Load() == 1 {
+			ready()
+		}
+	}
+	return fmt.Errorf("the stream ended: %w", lines.Err())
+}
+
+func (n *Neighbours) overGRPC(i int, s Street, ready func()) error {
+	stream, err := watchroutev1.NewResourceServiceClient(s.Dial()).Watch(with(n.ctx, s.Token(fmt.Sprintf("neighbour-%d", i))),
+		&watchroutev1.WatchRequest{Names: []string{"things/beat"}, Delivery: watchroutev1.Delivery_EVERY_CHANGE})
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err == io.EOF {
+			return fmt.Errorf("the stream ended")
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range m.GetEvents().GetEvents() {
+			text := new(watchroutev1.Json)
+			if err := e.GetResource().GetData().UnmarshalTo(text); err != nil {
+				return err
+			}
+			before := n.got[i].Load()
+			if n.note(i, text.GetText()); before == 0 && n.got[i].Load() == 1 {
+				ready()
+			}
+		}
+	}
+}
+
+// Latency is how late changes came, from when they were due to be written.
+type Latency struct {
+	P50, P99, Max time.Duration
+	Changes       int
+}
+
+// During publishes a hundred changes a second while f runs, and at least for a while.
+// Writes that are slow do not delay the next ones. Every neighbour must get every change,
+// each once; what did not come is an error of the test.
+func (n *Neighbours) During(least time.Duration, f func()) Latency {
+	n.t.Helper()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		f()
+	}()
+	n.mu.Lock()
+	n.late = nil
+	n.mu.Unlock()
+	before := make([]int64, len(n.got))
+	for i := range n.got {
+		before[i] = n.got[i].Load()
+	}
+	var putting sync.WaitGroup
+	var failed atomic.Int64
+	var sample atomic.Pointer[error]
+	sent := int64(0)
+	ticks := time.NewTicker(beat)
+	defer ticks.Stop()
+	began := time.Now()
+	for at, running := began, true; running; {
+		sent++
+		putting.Go(func() {
+			if err := n.put(at); err != nil {
+				failed.Add(1)
+				sample.Store(&err)
+			}
+		})
+		at = <-ticks.C
+		select {
+		case <-over:
+			running = time.Since(began) < least
+		default:
+		}
+	}
+	putting.Wait()
+	if failed.Load() > 0 {
+		n.t.Errorf("%d of %d of the neighbours' writes failed: %v", failed.Load(), sent, *sample.Load())
+	}
+	n.settle(before, sent-failed.Load())
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.lost) > 0 {
+		n.t.Fatalf("neighbours lost their watches: %v", n.lost)
+	}
+	if len(n.late) == 0 {
+		return Latency{}
+	}
+	slices.Sort(n.late)
+	at := func(share int) time.Duration { return n.late[min(len(n.late)*share/100, len(n.late)-1)] }
+	return Latency{P50: at(50), P99: at(99), Max: at(100), Changes: int(sent)}
+}
+
+func (n *Neighbours) settle(before []int64, sent int64) {
+	n.t.Helper()
+	timeout := time.After(settleTime)
+	for {
+		behind := 0
+		for i := range n.got {
+			if n.got[i].Load()-before[i] < sent {
+				behind++
+			}
+		}
+		if behind == 0 {
+			break
+		}
+		select {
+		case <-n.news:
+			continue
+		case <-timeout:
+		}
+		n.t.Errorf("%d neighbours did not get all of %d changes within %v", behind, sent, settleTime)
+		return
+	}
+	for i := range n.got {
+		if got := n.got[i].Load() - before[i]; got != sent {
+			n.t.Errorf("neighbour %d got %d changes of %d", i, got, sent)
+		}
+	}
+}
