@@ -267,10 +267,38 @@ func request(m *contract.Method, in proto.Message, path map[string]string, value
 			return nil, err
 		}
 	}
+	projection, err := takeProjection(m, msg.Descriptor(), values)
+	if err != nil {
+		return nil, err
+	}
 	if err := populate(msg, values, taken, extra...); err != nil {
 		return nil, err
 	}
-	return m.Request(in)
+	generic, err := m.Request(in)
+	switch r := generic.(type) {
+	case *watchroutev1.GetRequest:
+		r.Projection = projection
+	case *watchroutev1.ListRequest:
+		r.Projection = projection
+	case *watchroutev1.WatchRequest:
+		r.Projection = projection
+	}
+	return generic, err
+}
+
+// takeProjection takes the projection out of the parameters of a read: what comes out of
+// one is no message of the contract's, so its requests need no field for it.
+func takeProjection(m *contract.Method, in protoreflect.MessageDescriptor, values url.Values) (string, error) {
+	reads := m.Kind == contract.Get || m.Kind == contract.List || m.Kind == contract.Watch
+	asked := values[projectionName]
+	if !reads || len(asked) == 0 || in.Fields().ByName(projectionName) != nil {
+		return "", nil
+	}
+	delete(values, projectionName)
+	if len(asked) > 1 {
+		return "", invalidField(projectionName, "it is given %d times", len(asked))
+	}
+	return asked[0], nil
 }
 
 // fromBody reads the body of a contract's route into its request. What is to be put

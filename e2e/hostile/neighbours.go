@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
@@ -75,7 +76,7 @@ func Meet(t testing.TB, s Street) *Neighbours {
 	if err := n.put(time.Now()); err != nil {
 		t.Fatalf("the first beat: %v", err)
 	}
-	ready := make(chan struct{}, Watchers)
+	ready, failed := make(chan struct{}, Watchers), make(chan error, Watchers)
 	for i := range Watchers {
 		run := n.overSSE
 		if i%2 == 1 {
@@ -87,6 +88,7 @@ func Meet(t testing.TB, s Street) *Neighbours {
 				n.mu.Lock()
 				n.lost = append(n.lost, fmt.Sprintf("neighbour %d: %v", i, err))
 				n.mu.Unlock()
+				failed <- err
 			}
 		})
 	}
@@ -94,8 +96,10 @@ func Meet(t testing.TB, s Street) *Neighbours {
 	for range Watchers {
 		select {
 		case <-ready:
+		case err := <-failed:
+			t.Fatalf("a neighbour's watch ended: %v", err)
 		case <-timeout:
-			t.Fatalf("the neighbours did not get their first change; %v", n.lost)
+			t.Fatal("the neighbours did not get their first change")
 		}
 	}
 	return n
@@ -112,7 +116,10 @@ func (n *Neighbours) put(at time.Time) error {
 	}
 	ctx, cancel := context.WithTimeout(n.writing, settleTime)
 	defer cancel()
-	_, err = n.writer.Put(ctx, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: "things/beat", Data: data}})
+	w, err := n.writer.Put(ctx, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: "things/beat", Data: data}})
+	if err == nil && !w.GetChanged() {
+		err = fmt.Errorf("the change at %v was none, at revision %d", at, w.GetRevision())
+	}
 	return err
 }
 
@@ -154,7 +161,7 @@ func (n *Neighbours) overSSE(i int, s Street, ready func()) error {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		before := n.got[i].Load()
-		if n.note(i, lines.Text()); before == 0 && n.got[i].Load() == 1 {
+		if n.note(i, lines.Text()); before == 0 && n.got[i].Load() > 0 {
 			ready()
 		}
 	}
@@ -176,12 +183,12 @@ func (n *Neighbours) overGRPC(i int, s Street, ready func()) error {
 			return err
 		}
 		for _, e := range m.GetEvents().GetEvents() {
-			text := new(watchroutev1.Json)
-			if err := e.GetResource().GetData().UnmarshalTo(text); err != nil {
+			value := new(structpb.Struct)
+			if err := e.GetResource().GetData().UnmarshalTo(value); err != nil {
 				return err
 			}
 			before := n.got[i].Load()
-			if n.note(i, text.GetText()); before == 0 && n.got[i].Load() == 1 {
+			if n.note(i, `"at":"`+value.GetFields()["at"].GetStringValue()+`"`); before == 0 {
 				ready()
 			}
 		}
@@ -218,15 +225,16 @@ func (n *Neighbours) During(least time.Duration, f func()) Latency {
 	ticks := time.NewTicker(beat)
 	defer ticks.Stop()
 	began := time.Now()
-	for at, running := began, true; running; {
+	for due, running := began, true; running; {
 		sent++
+		at := due
 		putting.Go(func() {
 			if err := n.put(at); err != nil {
 				failed.Add(1)
 				sample.Store(&err)
 			}
 		})
-		at = <-ticks.C
+		due = <-ticks.C
 		select {
 		case <-over:
 			running = time.Since(began) < least
@@ -241,7 +249,7 @@ func (n *Neighbours) During(least time.Duration, f func()) Latency {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.lost) > 0 {
-		n.t.Fatalf("neighbours lost their watches: %v", n.lost)
+		n.t.Errorf("%d neighbours lost their watches: %v", len(n.lost), n.lost[0])
 	}
 	if len(n.late) == 0 {
 		return Latency{}
@@ -255,10 +263,10 @@ func (n *Neighbours) settle(before []int64, sent int64) {
 	n.t.Helper()
 	timeout := time.After(settleTime)
 	for {
-		behind := 0
+		behind, most := 0, int64(0)
 		for i := range n.got {
-			if n.got[i].Load()-before[i] < sent {
-				behind++
+			if got := n.got[i].Load() - before[i]; got < sent {
+				behind, most = behind+1, max(most, sent-got)
 			}
 		}
 		if behind == 0 {
@@ -269,7 +277,7 @@ func (n *Neighbours) settle(before []int64, sent int64) {
 			continue
 		case <-timeout:
 		}
-		n.t.Errorf("%d neighbours did not get all of %d changes within %v", behind, sent, settleTime)
+		n.t.Errorf("%d neighbours did not get all of %d changes within %v, up to %d are missing", behind, sent, settleTime, most)
 		return
 	}
 	for i := range n.got {
