@@ -51,6 +51,7 @@ func NewGRPC(cfg GRPCConfig) (*grpc.Server, *health.Server) {
 	gs := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(protoencoding.Name)}),
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
+		grpc.MaxHeaderListSize(64 << 10), // as over HTTP; gRPC's own 16 MiB are an attacker's
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),

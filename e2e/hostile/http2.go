@@ -190,6 +190,31 @@ func (h *HTTP2) Open(end bool, fields ...[2]string) (id uint32, a *Answer, err e
 	})
 }
 
+// Wide opens a stream without a body whose header ends with the same entry of HPACK's
+// table again and again, and says how many bytes that took.
+func (h *HTTP2) Wide(fields [][2]string, entry byte, times int) (n int, err error) {
+	const most = 16 << 10
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dead {
+		return 0, net.ErrClosed
+	}
+	id := h.next
+	h.next += 2
+	block := append(bytes.Clone(h.blockLocked(fields)), bytes.Repeat([]byte{0x80 | entry}, times)...)
+	n = len(block)
+	return n, h.writeLocked(func(fr *http2.Framer) error {
+		head := block[:min(most, n)]
+		err := fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head, EndHeaders: len(head) == n})
+		for rest := block[len(head):]; err == nil && len(rest) > 0; {
+			part := rest[:min(most, len(rest))]
+			rest = rest[len(part):]
+			err = fr.WriteContinuation(id, len(rest) == 0, part)
+		}
+		return err
+	})
+}
+
 // Data sends data as fast as the server's windows let it, until the context ends or the
 // stream does.
 func (h *HTTP2) Data(ctx context.Context, id uint32, data []byte, end bool) error {

@@ -14,6 +14,7 @@ type Caller struct {
 	who     atomic.Pointer[Principal]
 	address netip.Addr
 	actsFor *string // an operator: the tenant that it named
+	last    atomic.Pointer[grant]
 }
 
 // Principal gives who calls. It never changes; Caller.Principal may give another later.

@@ -185,7 +185,9 @@ func (g *grant) Spent(took time.Duration) error {
 // Open implements hub.Grant.
 func (g *grant) Open() error {
 	c, p := g.control, g.caller.Principal()
-	g.opened, g.as = time.Now().UnixNano(), p
+	if g.as == nil { // it is of this watch alone
+		g.opened, g.as = time.Now().UnixNano(), p
+	}
 	if most := c.most(); most != ([3]int{}) {
 		if over := c.watches.add(g.accounts(), most); over >= 0 {
 			return g.tooMany(over, most[over])
