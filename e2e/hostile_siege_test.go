@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,16 +39,17 @@ const (
 	// worstRatio bounds how many times later their p99 may be than in quiet; worstFloor
 	// is from where on it is asked.
 	worstRatio = 10
-	worstFloor = 30 * time.Millisecond
-	// besides is what the node may take beside its memory-limit, of which it uses what
-	// was written: see docs/operations.md, Memory. Measured are at most about 150 MiB in
-	// all; the store's caches, at 200 MiB, are never full in so short a time.
+	worstFloor = 50 * time.Millisecond
+	// besides is what the node may take beside its memory-limit: the store's caches and
+	// buffers (200 MiB at most, see docs/operations.md, Memory), what connections hold,
+	// and 19 MiB for the hash of a key. Measured are 41 MiB in quiet and 235 where 20,000
+	// changes are written, all in all; 255 in five seconds of rapid reset over TLS.
 	memoryLimit = 128 << 20
 	besides     = 256 << 20
 
 	home     = "127.0.0.2" // where the neighbours live
-	quietFor = 700 * time.Millisecond
-	leastFor = 800 * time.Millisecond
+	quietFor = 600 * time.Millisecond
+	leastFor = 700 * time.Millisecond
 )
 
 // full says whether the attacks are heavier and the long time-outs are waited for:
@@ -72,6 +74,17 @@ type siege struct {
 	public  []byte      // of the issuer signed, in PEM
 	client  *http.Client
 	*hostile.Neighbours
+
+	mu     sync.Mutex
+	broken []string // see breaks
+}
+
+// breaks notes what a defence should have prevented: an error, unless it is known of the
+// attack that it is open.
+func (s *siege) breaks(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = append(s.broken, say(format, args...))
 }
 
 func besiege(t *testing.T, secure bool, args ...string) *siege {
@@ -89,9 +102,9 @@ func besiege(t *testing.T, secure bool, args ...string) *siege {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for name, text := range map[string][]byte{"secret": s.secret, "public.pem": s.public, "access.yaml": []byte(`
 issuers:
-  - {issuer: shop, audiences: [watchroute], secret-file: ` + path("secret") + `, operator-role: operator, tenant-claim: tenant}
-  - {issuer: fixed, audiences: [watchroute], secret-file: ` + path("secret") + `, tenant: fixed}
-  - {issuer: signed, audiences: [watchroute], public-key-file: ` + path("public.pem") + `, tenant: fixed}
+  - {issuer: shop, audiences: [watchroute], secret-file: "` + path("secret") + `", operator-role: operator, tenant-claim: tenant}
+  - {issuer: fixed, audiences: [watchroute], secret-file: "` + path("secret") + `", tenant: fixed}
+  - {issuer: signed, audiences: [watchroute], public-key-file: "` + path("public.pem") + `", tenant: fixed}
 collections:
   - collection: things
     rules: {get: 'auth.sub != ""', write: '"writer" in auth.roles'}
@@ -240,11 +253,11 @@ func (s *siege) alive(after string) {
 }
 
 // under measures the neighbours in quiet and in an attack, which says what it did, and
-// checks that the node survives it within its bounds.
-func (s *siege) under(table *hostile.Table, name string, attack func() string) {
+// checks that the node survives it within its bounds; what exceeds them is returned.
+func (s *siege) under(table *hostile.Table, name string, attack func() string) (exceeded []string) {
 	s.t.Helper()
 	row := hostile.Row{Name: name, Refused: map[string]int{}}
-	row.Quiet = s.During(quietFor, func() {})
+	row.Quiet = s.During(heavier(quietFor, 3*time.Second), func() {})
 	if err := s.process.ForgetPeak(); err != nil {
 		s.t.Errorf("the peak of its memory cannot be told: %v", err)
 	}
@@ -252,7 +265,7 @@ func (s *siege) under(table *hostile.Table, name string, attack func() string) {
 	before := s.refusals()
 	cpu, _ := s.Usage()
 	began := time.Now()
-	row.Attack = s.During(leastFor, func() { row.Did = attack() })
+	row.Attack = s.During(heavier(leastFor, 3*time.Second), func() { row.Did = attack() })
 	row.Took = time.Since(began)
 	after, _ := s.Usage()
 	row.CPU = after - cpu
@@ -265,16 +278,14 @@ func (s *siege) under(table *hostile.Table, name string, attack func() string) {
 	table.Add(row)
 	s.t.Logf("%s: p99 %v quiet, %v attacked (%.1f times), max %v; RSS %d to %d MiB; CPU %v of %v; refused %v; %s", name, row.Quiet.P99.Round(100*time.Microsecond),
 		row.Attack.P99.Round(100*time.Microsecond), row.Ratio(), row.Attack.Max.Round(time.Millisecond), row.Before>>20, row.Peak>>20, row.CPU, row.Took.Round(time.Millisecond), row.Refused, row.Did)
-	if row.Attack.P99 > worstLatency {
-		s.t.Errorf("%s: the neighbours' p99 was %v", name, row.Attack.P99)
-	}
-	if row.Attack.P99 > worstRatio*max(row.Quiet.P99, worstFloor) {
-		s.t.Errorf("%s: the neighbours' p99 was %v, and %v in quiet", name, row.Attack.P99, row.Quiet.P99)
+	if row.Attack.P99 > worstLatency || row.Attack.P99 > worstRatio*max(row.Quiet.P99, worstFloor) {
+		exceeded = append(exceeded, say("the neighbours' p99 was %v, and %v in quiet", row.Attack.P99.Round(time.Millisecond), row.Quiet.P99.Round(time.Millisecond)))
 	}
 	if row.Peak > memoryLimit+besides {
-		s.t.Errorf("%s: the node took %d MiB, %d are allowed", name, row.Peak>>20, (memoryLimit+besides)>>20)
+		exceeded = append(exceeded, say("the node took %d MiB, %d are allowed", row.Peak>>20, (memoryLimit+besides)>>20))
 	}
 	s.alive(name)
+	return exceeded
 }
 
 // say is fmt.Sprintf, for what an attack did.
