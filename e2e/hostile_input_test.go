@@ -325,6 +325,9 @@ func TestHostile_TenantsStayApart(t *testing.T) {
 
 	// The tokens of tenant a, as they are and forged, in the hands of b.
 	first, err := s.ask(client, http.MethodGet, "/v1/things?page_size=2", owners["a"], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var page struct{ NextPageToken, ResumeToken string }
 	if err := json.Unmarshal([]byte(first.body), &page); err != nil || page.NextPageToken == "" || page.ResumeToken == "" {
 		t.Fatalf("%s, %v, %v", first.body, page, err)
@@ -339,6 +342,9 @@ func TestHostile_TenantsStayApart(t *testing.T) {
 		return f.String()
 	}
 	own, err := s.ask(client, http.MethodGet, "/v1/things?page_size=2", owners["b"], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var ownPage struct{ ResumeToken string }
 	if err := json.Unmarshal([]byte(own.body), &ownPage); err != nil {
 		t.Fatalf("%s, %v", own.body, err)

@@ -48,8 +48,8 @@ const (
 	besides     = 256 << 20
 
 	home     = "127.0.0.2" // where the neighbours live
-	quietFor = 600 * time.Millisecond
-	leastFor = 700 * time.Millisecond
+	quietFor = 500 * time.Millisecond
+	leastFor = 600 * time.Millisecond
 )
 
 // full says whether the attacks are heavier and the long time-outs are waited for:
