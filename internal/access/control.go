@@ -73,6 +73,7 @@ type Control struct {
 	revocations revocations
 
 	auditor         *auditor
+	hashing         tally // API keys that are being checked, by address
 	calls, failures buckets
 	filters         buckets // in microseconds
 	watches         counts
@@ -179,10 +180,22 @@ func (c *Control) Enter(ctx context.Context, in Presented) (*Caller, error) {
 	return caller, nil
 }
 
+// mostHashing is how many API keys of one address are checked at a time: the hash is slow,
+// and others wait for it, too.
+const mostHashing = 16
+
 // authenticate is Authenticate for who does not fail too often.
 func (c *Control) authenticate(ctx context.Context, in Credential, caller *Caller) (*Principal, error) {
 	from := caller.address.String()
-	if wait := c.failures.empty(from); wait > 0 && (in.Secret != "" || in.Certificate != nil) {
+	need := 1
+	if strings.HasPrefix(in.Secret, keyPrefix) { // those that wait to be hashed may all fail
+		need = c.hashing.add(from, 1)
+		defer c.hashing.add(from, -1)
+		if c.failures.rate > 0 && need > mostHashing {
+			return nil, c.limited("failures", time.Second, "too many keys of this address are being checked")
+		}
+	}
+	if wait := c.failures.lacks(from, need); wait > 0 && (in.Secret != "" || in.Certificate != nil) {
 		return nil, c.limited("failures", wait, "too many credentials from this address did not count")
 	}
 	p, err := c.authenticator.Authenticate(ctx, in)

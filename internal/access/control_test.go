@@ -489,3 +489,25 @@ func TestControl_WhereNobodyIsAskedEverybodyIsAnOperator(t *testing.T) {
 		w.watch(w.enters(Presented{Credential: Credential{Secret: "nonsense"}}), "notes").begins()
 	}, func(c *setup) { c.Required = false })
 }
+
+// TestEnter_WrongKeysThatComeAtOnce: no more of them are hashed than the address has
+// failures left.
+func TestEnter_WrongKeysThatComeAtOnce(t *testing.T) {
+	b := buckets{rate: 5}
+	var under tally
+	allowed := 0
+	for range 200 { // all come before the first has failed
+		if b.lacks("address", under.add("address", 1)) == 0 {
+			allowed++
+		}
+	}
+	if allowed != 50 {
+		t.Errorf("%d of 200 are looked at at once", allowed)
+	}
+	for range 200 {
+		under.add("address", -1)
+	}
+	if len(under.of) != 0 {
+		t.Errorf("%v are still under way", under.of)
+	}
+}

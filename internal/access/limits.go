@@ -69,22 +69,41 @@ func (b *buckets) spend(key string, tokens int) (wait time.Duration) {
 		return 0
 	}
 	if tokens == 0 {
-		return b.empty(key)
+		return b.lacks(key, 1)
 	}
 	l := b.limiter(key)
 	return l.ReserveN(time.Now(), min(tokens, l.Burst())).Delay() // it is spent, be it on credit
 }
 
-// empty says how long to wait until there is anything to take; 0: there is.
-func (b *buckets) empty(key string) time.Duration {
+// lacks says how long to wait until there is so much to take; 0: there is.
+func (b *buckets) lacks(key string, need int) time.Duration {
 	if b.rate == 0 {
 		return 0
 	}
-	l := b.limiter(key)
-	if tokens := l.Tokens(); tokens < 1 {
-		return time.Duration((1 - tokens) / b.rate * float64(time.Second))
+	if tokens := b.limiter(key).Tokens(); tokens < float64(need) {
+		return time.Duration((float64(need) - tokens) / b.rate * float64(time.Second))
 	}
 	return 0
+}
+
+// tally counts what is under way, by key.
+type tally struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// add gives how many there are with the new ones.
+func (t *tally) add(key string, n int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of == nil {
+		t.of = map[string]int{}
+	}
+	if t.of[key] += n; t.of[key] == 0 {
+		delete(t.of, key)
+		return 0
+	}
+	return t.of[key]
 }
 
 func (b *buckets) limiter(key string) *rate.Limiter {
