@@ -50,14 +50,13 @@ func (s *stream) waits(d time.Duration) (ended time.Time) {
 func TestControl_AnExpiredCredentialEndsItsWatchesInTime(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.policy(reading("notes", "true"))
-		began := time.Now()
 		for _, heartbeat := range []time.Duration{time.Second, 10 * time.Minute} {
 			c := w.caller(jwt.MapClaims{"exp": in(90 * time.Second)})
 			s := w.watch(c, "notes", withHeartbeat(heartbeat))
 			s.begins()
 			other := w.watch(w.named("bob"), "notes")
 			other.begins()
-			began = time.Now()
+			began := time.Now()
 			if ended := s.waits(10 * time.Minute); !resource.HasReason(s.err, resource.CredentialExpired) || ended.Sub(began) != 90*time.Second {
 				t.Errorf("heartbeat %v: ended after %v: %v", heartbeat, ended.Sub(began), s.err)
 			}

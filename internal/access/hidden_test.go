@@ -106,10 +106,10 @@ func TestControl_WhatIsHiddenIsInNoFrame(t *testing.T) {
 // spy is a reader that looks at every byte.
 type spy struct {
 	want
-	caller          *Caller
-	w               *hub.Watch // nil: refused
-	state, kept     map[string]map[string]any
-	token, tokenWas string
+	caller      *Caller
+	w           *hub.Watch // nil: refused
+	state, kept map[string]map[string]any
+	token       string
 }
 
 type stage struct {
