@@ -108,7 +108,7 @@ func operator(ctx context.Context) error {
 	case caller == nil || caller.Principal().Operator:
 		return nil
 	case caller.Principal().Method == access.Anonymous:
-		return resource.Errorf(resource.CredentialMissing, "a credential is needed: `Authorization: Bearer TOKEN`")
+		return access.Missing()
 	}
 	return resource.Errorf(resource.PermissionDenied, "this is for operators")
 }
@@ -123,7 +123,7 @@ func (p Proxies) client(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	at := from.Addr().Unmap().WithZone("")
+	at := access.Plain(from.Addr())
 	if !p.has(at) {
 		return at
 	}
@@ -133,7 +133,7 @@ func (p Proxies) client(r *http.Request) netip.Addr {
 		if err != nil {
 			break
 		}
-		if at = hop.Unmap().WithZone(""); !p.has(at) {
+		if at = access.Plain(hop); !p.has(at) {
 			break
 		}
 	}

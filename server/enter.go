@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net"
-	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -12,7 +11,6 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/watchroute/watchroute/internal/access"
-	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // TenantHeader is the header, of gRPC and of HTTP, by which an operator names the tenant
@@ -48,7 +46,7 @@ func (s *Service) enter(ctx context.Context, method string) (context.Context, er
 		return ctx, err
 	}
 	if strings.HasPrefix(method, reflectionService) && caller.Principal().Method == access.Anonymous && !caller.Principal().Operator {
-		return ctx, resource.Errorf(resource.CredentialMissing, "a credential is needed: `authorization: Bearer TOKEN`")
+		return ctx, access.Missing()
 	}
 	return access.With(ctx, caller), nil
 }
@@ -60,16 +58,13 @@ func fromPeer(ctx context.Context) (in access.Presented) {
 		return in
 	}
 	if a, ok := p.Addr.(*net.TCPAddr); ok {
-		in.Address = address(a.AddrPort().Addr())
+		in.Address = access.Plain(a.AddrPort().Addr())
 	}
 	if t, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(t.State.VerifiedChains) > 0 {
 		in.Certificate = t.State.VerifiedChains[0][0]
 	}
 	return in
 }
-
-// address is the form in which addresses are compared.
-func address(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // entered is a stream whose context says who calls.
 type entered struct {

@@ -54,7 +54,7 @@ func NewGRPC(cfg GRPCConfig) (*grpc.Server, *health.Server) {
 		grpc.MaxHeaderListSize(64 << 10), // as over HTTP; gRPC's own 16 MiB are an attacker's
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
 		// Small on the wire, headers are as large as this in memory: the default is 16 MiB.
-		grpc.MaxHeaderListSize(64<<10),
+		grpc.MaxHeaderListSize(64 << 10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(s.unary),

@@ -66,6 +66,8 @@ type session struct {
 	woken  []*hub.Watch
 	passed int // how many the last turn took
 	frames []hub.Frame
+	// events and bytes are what the frames hold together.
+	events, bytes int
 	// The frames are what other watches may be told too: events, all there are.
 	repeatable bool
 
@@ -416,7 +418,10 @@ func (x *session) advance(m *member) error {
 	frames, next := m.watch.Next(x.frames[:0], hub.Budget{Bytes: packBytes, Events: m.credit})
 	x.frames = frames
 	x.repeatable = next == nil && len(frames) > 0
+	x.events, x.bytes = 0, 0
 	for i := range frames {
+		x.events += frames[i].Events
+		x.bytes += len(frames[i].Bytes)
 		x.repeatable = x.repeatable && frames[i].Kind == hub.Events
 		if m.credit >= 0 {
 			m.credit = max(0, m.credit-frames[i].Events)
@@ -442,15 +447,12 @@ func (x *session) advance(m *member) error {
 
 // repeat says to a watch what the last one that was asked has said.
 func (x *session) repeat(m *member) error {
-	events, bytes := 0, 0
 	for i := range x.frames {
 		if err := x.say(m, x.frames[i].Bytes); err != nil {
 			return err
 		}
-		events += x.frames[i].Events
-		bytes += len(x.frames[i].Bytes)
 	}
-	m.watch.Repeated(events, bytes)
+	m.watch.Repeated(x.events, x.bytes)
 	if m.watch.More() {
 		x.mark(m)
 	}
@@ -462,12 +464,7 @@ func (x *session) sent(of *member, repeats int) {
 	if repeats == 0 {
 		return
 	}
-	events, bytes := 0, 0
-	for i := range x.frames {
-		events += x.frames[i].Events
-		bytes += len(x.frames[i].Bytes)
-	}
-	of.watch.Meter().Sent(repeats*events, repeats*bytes)
+	of.watch.Meter().Sent(repeats*x.events, repeats*x.bytes)
 }
 
 // remove takes a watch out of the session.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // Keys are the API keys there are. A hub of the collection system.keys keeps them.
@@ -113,7 +114,7 @@ func (a *Authenticator) apiKey(ctx context.Context, text string) (*Principal, er
 			return nil, expired("the API key has expired")
 		}
 	}
-	if p.Subject == "" || len(p.Subject) > MaxSubject || !CheckTenant(p.Tenant) {
+	if p.Subject == "" || len(p.Subject) > MaxSubject || resource.CheckTenant("", p.Tenant) != nil {
 		a.keys.logger.Warn("an API key has no subject, or no valid tenant", "key_id", id)
 		return nil, errBadKey()
 	}

@@ -32,6 +32,14 @@ func (c *Caller) Tenant() string {
 	return p.Tenant
 }
 
+// Missing is the error of who has shown no credential where one is needed.
+func Missing() error {
+	return resource.Errorf(resource.CredentialMissing, "a credential is needed: `Authorization: Bearer TOKEN`")
+}
+
+// Plain gives the form in which addresses are compared: IPv4 as such, and no zone.
+func Plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
 type callerKey struct{}
 
 // With gives a context in which somebody calls.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // claimPaths are where an issuer's tokens say what a principal has.
@@ -37,7 +39,7 @@ func (i *issuer) principal(claims jwt.MapClaims) (*Principal, error) {
 		return nil, invalid("the token must have a sub, a text of 1 to %d bytes", MaxSubject)
 	}
 	if p.Tenant == "" {
-		if p.Tenant, ok = text(claims, i.paths.tenant); !ok || !CheckTenant(p.Tenant) {
+		if p.Tenant, ok = text(claims, i.paths.tenant); !ok || resource.CheckTenant("", p.Tenant) != nil {
 			return nil, invalid("the token's tenant: " + tenantForm)
 		}
 	}

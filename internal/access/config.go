@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/watchroute/watchroute/internal/resource"
 )
 
 // DefaultLeeway is how wrong the clock of an issuer may be, MaxLeeway the most that can
@@ -141,7 +143,7 @@ func (c *Issuer) validate(bad func(name, format string, args ...any)) {
 	if d := c.leeway(); d < 0 || d > MaxLeeway {
 		bad("leeway", "%v is not between 0 and %v", d, MaxLeeway)
 	}
-	if !CheckTenant(c.Tenant) {
+	if resource.CheckTenant("", c.Tenant) != nil {
 		bad("tenant", "%s", tenantForm)
 	}
 	if c.Tenant != "" && c.TenantClaim != "" {
@@ -174,7 +176,7 @@ func (r *CertificateRule) validate(bad func(name, format string, args ...any)) {
 	if r.URIPrefix != "" && !isSPIFFE(strings.TrimSuffix(r.URIPrefix, "/")) {
 		bad(".uri-prefix", "%q is not the beginning of a SPIFFE ID, such as spiffe://shop.example/ns/orders", r.URIPrefix)
 	}
-	if !CheckTenant(r.Tenant) {
+	if resource.CheckTenant("", r.Tenant) != nil {
 		bad(".tenant", "%s", tenantForm)
 	}
 }

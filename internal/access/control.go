@@ -151,7 +151,7 @@ func (c *Control) Required() bool { return c.cfg.Required }
 // Enter says who calls. The errors are those of Authenticate, CredentialRevoked, and
 // PermissionDenied for who names a tenant and may not.
 func (c *Control) Enter(ctx context.Context, in Presented) (*Caller, error) {
-	caller := &Caller{address: in.Address.Unmap().WithZone("")}
+	caller := &Caller{address: Plain(in.Address)}
 	if !c.cfg.Required {
 		caller.who.Store(everyone)
 	} else {
@@ -590,7 +590,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, err
 	}
-	a = a.Unmap().WithZone("")
+	a = Plain(a)
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 

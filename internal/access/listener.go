@@ -43,7 +43,7 @@ func (l *limitedListener) allow(from net.Addr) bool {
 	if !ok {
 		return true
 	}
-	address := a.AddrPort().Addr().Unmap().WithZone("")
+	address := Plain(a.AddrPort().Addr())
 	for _, n := range l.exempt {
 		if n.Contains(address) {
 			return true

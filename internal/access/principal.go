@@ -34,7 +34,7 @@ func (m Method) String() string {
 // Principal is who calls. It is shared between calls: nobody may change it, or what it
 // refers to.
 type Principal struct {
-	// Tenant is empty, or a name that CheckTenant accepts.
+	// Tenant is empty, or a name that resource.CheckTenant accepts.
 	Tenant string
 	// Subject is empty only where Method is Anonymous; at most MaxSubject bytes.
 	Subject       string
@@ -68,20 +68,8 @@ type Credential struct {
 	Certificate *x509.Certificate
 }
 
-// Limits of names, in bytes.
-const (
-	MaxTenant  = 63
-	MaxSubject = 256
-)
-
-// CheckTenant says whether text can name a tenant: empty, or 1 to MaxTenant lower-case
-// letters, digits and '-', the first one a letter.
-func CheckTenant(text string) bool {
-	if len(text) > MaxTenant || text != "" && (text[0] < 'a' || text[0] > 'z') {
-		return false
-	}
-	return plain(text)
-}
+// MaxSubject is how long a subject may be, in bytes.
+const MaxSubject = 256
 
 // plain says whether a text has only lower-case letters, digits and '-'.
 func plain(text string) bool {

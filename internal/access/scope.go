@@ -120,14 +120,14 @@ func (p *policy) routed(collection, transport string) error {
 // opens says whether the rules are asked at all.
 func (p *policy) opens(who *Principal) error {
 	if who.Method == Anonymous && (p == nil || !p.anonymous) {
-		return resource.Errorf(resource.CredentialMissing, "a credential is needed: `Authorization: Bearer TOKEN`")
+		return Missing()
 	}
 	return nil
 }
 
 func denied(p *Principal, verb, collection string) error {
 	if p.Method == Anonymous {
-		return resource.Errorf(resource.CredentialMissing, "a credential is needed: `Authorization: Bearer TOKEN`")
+		return Missing()
 	}
 	return resource.Errorf(resource.PermissionDenied, "this caller may not %s %s", verb, collection).With("verb", verb).With("collection", collection)
 }
