@@ -252,7 +252,7 @@ const (
 	// The changes since then are no longer all retained.
 	Reset_COMPACTED Reset_Reason = 1
 	// The token was issued for another scope: other parent, names, filter,
-	// read_mask, delivery or access.
+	// read_mask, projection, delivery or access.
 	Reset_SCOPE Reset_Reason = 2
 	// The token is from another life of the log: a restored backup or a new
 	// store.
@@ -503,7 +503,7 @@ type isWatchRequest_Start interface {
 type WatchRequest_ResumeToken struct {
 	// A token that any earlier response of this watch carried, on any transport
 	// and any node. A token of another scope (parent, names, filter, read_mask,
-	// delivery), or of another life of the log, resets.
+	// projection, delivery, access), or of another life of the log, resets.
 	ResumeToken string `protobuf:"bytes,5,opt,name=resume_token,json=resumeToken,proto3,oneof"`
 }
 

@@ -67,7 +67,7 @@ export type WatchRequest = Message<"watchroute.v1.WatchRequest"> & {
     /**
      * A token that any earlier response of this watch carried, on any transport
      * and any node. A token of another scope (parent, names, filter, read_mask,
-     * delivery), or of another life of the log, resets.
+     * projection, delivery, access), or of another life of the log, resets.
      *
      * @generated from field: string resume_token = 5;
      */
@@ -473,7 +473,7 @@ export enum Reset_Reason {
 
   /**
    * The token was issued for another scope: other parent, names, filter,
-   * read_mask, delivery or access.
+   * read_mask, projection, delivery or access.
    *
    * @generated from enum value: SCOPE = 2;
    */
