@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/improbable-eng/grpc-web/go/grpcweb"
 	"google.golang.org/grpc/codes"
 
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/server"
 )
 
@@ -19,14 +21,15 @@ import (
 // the origin are checked before.
 type grpcWeb struct {
 	wrapped *grpcweb.WrappedGrpcServer
-	native  http.Handler // of gRPC itself; nil: it is refused
-	timeout time.Duration
-	calls   atomic.Int64 // under way
+	native  http.Handler  // of gRPC itself; nil: it is refused
+	timeout time.Duration // of a write
+	body    time.Duration // of a request
+	calls   atomic.Int64  // under way
 }
 
 func newGRPCWeb(g *Gateway) *grpcWeb {
 	calls := answered(g.cfg.GRPC)
-	w := &grpcWeb{timeout: g.cfg.WriteTimeout, wrapped: grpcweb.WrapHandler(calls,
+	w := &grpcWeb{timeout: g.cfg.WriteTimeout, body: g.cfg.BodyTimeout, wrapped: grpcweb.WrapHandler(calls,
 		grpcweb.WithEndpointsFunc(func() []string { return grpcweb.ListGRPCResources(g.cfg.GRPC) }),
 		grpcweb.WithWebsockets(true),
 		grpcweb.WithWebsocketPingInterval(g.cfg.PingInterval),
@@ -54,6 +57,9 @@ func (w *grpcWeb) takesNative(r *http.Request) bool {
 func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.calls.Add(1)
 	defer w.calls.Add(-1)
+	if r.URL.Path != watchroutev1.ResourceService_Session_FullMethodName { // whose requests end when it does
+		r.Body = &timedBody{ReadCloser: r.Body, rc: http.NewResponseController(rw), timeout: w.body}
+	}
 	out := &grpcWebWriter{answer{&outlet{w: rw, rc: http.NewResponseController(rw), timeout: w.timeout}}}
 	if w.takesNative(r) {
 		w.native.ServeHTTP(out, r)
@@ -65,6 +71,26 @@ func (w *grpcWeb) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.wrapped.HandleGrpcWebRequest(out, r)
+}
+
+// timedBody is a request's body that must have come within a time.
+type timedBody struct {
+	io.ReadCloser
+	rc      *http.ResponseController
+	timeout time.Duration
+	begun   bool
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(p []byte) (n int, err error) {
+	if !b.begun {
+		b.begun = true
+		_ = b.rc.SetReadDeadline(time.Now().Add(b.timeout)) // a WebSocket has its own
+	}
+	if n, err = b.ReadCloser.Read(p); err == io.EOF {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // answered serves gRPC, and says something where that did not: a gRPC server that is

@@ -107,6 +107,30 @@ func TestGRPCWeb_Unary(t *testing.T) {
 	}
 }
 
+// TestGRPCWeb_ABodyThatDoesNotComeIsGivenUp, while a stream goes on whose request came.
+func TestGRPCWeb_ABodyThatDoesNotComeIsGivenUp(t *testing.T) {
+	n := newNode(t, with(func(c *Config) { c.BodyTimeout = 50 * time.Millisecond }))
+	n.put("notes/1", `{}`)
+	stream := n.web(t.Context(), watchroutev1.ResourceService_Watch_FullMethodName, "application/grpc-web", bytes.NewReader(webFrame(t, &watchroutev1.WatchRequest{Parent: "notes"})))
+	r, w := io.Pipe()
+	defer w.Close()
+	res := n.web(t.Context(), getMethod, "application/grpc-web", r)
+	if status := res.Header.Get("Grpc-Status"); status == "" || status == "0" {
+		t.Error(res.Status, res.Header)
+	}
+	n.put("notes/2", `{}`)
+	for {
+		message, _ := readWebFrame(t, stream.Body)
+		got := &watchroutev1.WatchResponse{}
+		if err := proto.Unmarshal(message, got); err != nil {
+			t.Fatal(err)
+		}
+		if e := got.GetEvents().GetEvents(); len(e) > 0 && e[0].GetResource().GetName() == "notes/2" {
+			break
+		}
+	}
+}
+
 func TestGRPCWeb_StreamsAndIsReleased(t *testing.T) {
 	n := newNode(t)
 	n.put("notes/1", `{"a":1}`)

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/wire"
 	"github.com/watchroute/watchroute/server"
@@ -73,6 +74,13 @@ func (c *call) with(r *http.Request) *http.Request {
 
 // readBody reads a request's body, within its limits.
 func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if caller := access.From(r.Context()); caller != nil {
+		done, err := g.cfg.Access.Receive(r.Context(), caller, server.HeaderSize(r.Header))
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+	}
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Now().Add(g.cfg.BodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, err

@@ -66,11 +66,36 @@ func fromPeer(ctx context.Context) (in access.Presented) {
 	return in
 }
 
-// entered is a stream whose context says who calls.
+// entered is a stream of somebody who is known.
 type entered struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx    context.Context
+	access *access.Control // where a request is one message; nil: it is taken in as it comes
 }
 
 // Context implements grpc.ServerStream.
 func (e *entered) Context() context.Context { return e.ctx }
+
+// RecvMsg implements grpc.ServerStream.
+func (e *entered) RecvMsg(m any) error {
+	if caller := access.From(e.ctx); e.access != nil && caller != nil {
+		header, _ := metadata.FromIncomingContext(e.ctx)
+		done, err := e.access.Receive(e.ctx, caller, HeaderSize(header))
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	return e.ServerStream.RecvMsg(m)
+}
+
+// HeaderSize gives the size of a header in bytes, as HTTP/2 counts it (RFC 9113, section
+// 6.5.2).
+func HeaderSize(header map[string][]string) (n int) {
+	for name, values := range header {
+		for _, v := range values {
+			n += len(name) + len(v) + 32
+		}
+	}
+	return n
+}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"io"
 	"runtime/debug"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/reflection"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	reflectionalphapb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
-	"google.golang.org/grpc/status"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/resource"
@@ -34,6 +32,9 @@ type GRPCConfig struct {
 	MaxRequestBytes int
 	// MaxStreams bounds the calls of one connection at a time. Default: 10000.
 	MaxStreams uint32
+	// CallTimeout is how long a unary call may take, from its header to its answer.
+	// Default: a minute.
+	CallTimeout time.Duration
 	// Options are added to those that NewGRPC sets, such as credentials.
 	Options []grpc.ServerOption
 }
@@ -47,66 +48,45 @@ func NewGRPC(cfg GRPCConfig) (*grpc.Server, *health.Server) {
 	if cfg.MaxStreams == 0 {
 		cfg.MaxStreams = 10000
 	}
-	s := cfg.Service
+	if cfg.CallTimeout == 0 {
+		cfg.CallTimeout = time.Minute
+	}
+	s, timed := cfg.Service, &timed{most: cfg.CallTimeout, methods: map[string]bool{}}
 	gs := grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(protoencoding.Name)}),
 		grpc.MaxRecvMsgSize(cfg.MaxRequestBytes),
-		grpc.MaxHeaderListSize(64 << 10), // as over HTTP; gRPC's own 16 MiB are an attacker's
 		grpc.MaxConcurrentStreams(cfg.MaxStreams),
-		// Small on the wire, headers are as large as this in memory: the default is 16 MiB.
-		grpc.MaxHeaderListSize(64 << 10),
+		// What is small on the wire takes four times as much in memory; gRPC's clients take
+		// no more either. The default is 16 MiB.
+		grpc.MaxHeaderListSize(16 << 10),
+		// A request that waits for its turn holds no more than a window, and that does not
+		// grow: a large message makes room for itself once it is taken in.
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(1 << 20),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(s.unary),
-		grpc.ChainStreamInterceptor(s.stream),
+		grpc.InTapHandle(timed.begin),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}, cfg.Options...)...)
-	watchroutev1.RegisterResourceServiceServer(gs, s)
+	reg := registrar{gs, s, timed}
+	watchroutev1.RegisterResourceServiceServer(reg, s)
 	if cfg.Contracts != nil {
-		cfg.Contracts.Register(gs, s)
+		cfg.Contracts.Register(reg, s)
 	}
 	h := health.NewServer()
-	healthpb.RegisterHealthServer(gs, h)
+	healthpb.RegisterHealthServer(reg, h)
 	r := reflection.ServerOptions{Services: gs}
 	if cfg.Contracts != nil {
 		r.DescriptorResolver, r.ExtensionResolver = cfg.Contracts.Resolver(), cfg.Contracts.Resolver()
 	}
-	reflectionpb.RegisterServerReflectionServer(gs, reflection.NewServerV1(r))
-	reflectionalphapb.RegisterServerReflectionServer(gs, reflection.NewServer(r))
+	reflectionpb.RegisterServerReflectionServer(reg, reflection.NewServerV1(r))
+	reflectionalphapb.RegisterServerReflectionServer(reg, reflection.NewServer(r))
 	return gs, h
 }
 
 func unknownMethod(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	return wire.Status(resource.Errorf(resource.Unsupported, "there is no method %s", method)).Err()
-}
-
-// unary says who calls, turns errors into statuses, counts calls and survives a panic.
-func (s *Service) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (out any, err error) {
-	defer func() {
-		s.recovered(recover(), info.FullMethod, &err)
-		err = s.toStatus(info.FullMethod, err)
-		s.cfg.Recorder.Called(info.FullMethod, status.Code(err).String())
-	}()
-	if ctx, err = s.enter(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
-	return handler(ctx, req)
-}
-
-func (s *Service) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer func() {
-		s.recovered(recover(), info.FullMethod, &err)
-		err = s.toStatus(info.FullMethod, err)
-	}()
-	ctx, err := s.enter(stream.Context(), info.FullMethod)
-	if err != nil {
-		return err
-	}
-	if ctx != stream.Context() {
-		stream = &entered{stream, ctx}
-	}
-	return handler(srv, stream)
 }
 
 func (s *Service) recovered(p any, method string, err *error) {

@@ -9,7 +9,6 @@ import (
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/hub"
 	"github.com/watchroute/watchroute/internal/resource"
-	"github.com/watchroute/watchroute/internal/schema"
 )
 
 // List implements ResourceService.List.
@@ -21,7 +20,7 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 	if r.GetPageSize() < 0 {
 		return nil, resource.Errorf(resource.InvalidField, "the page size is %d; 1 to %d, or 0 for %d", r.GetPageSize(), MaxPageSize, DefaultPageSize).In("page_size")
 	}
-	key, scope, err := s.scope(ctx, collection, hub.List, r.GetProjection())
+	key, scope, grant, err := s.scope(ctx, collection, hub.List, r.GetProjection())
 	if err != nil {
 		return nil, err
 	}
@@ -29,11 +28,9 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 		return nil, err
 	}
 	values := s.cfg.Schemas.Schema(collection)
-	var filter *schema.Filter
-	if r.GetFilter() != "" {
-		if filter, err = values.Filter("filter", r.GetFilter()); err != nil {
-			return nil, err
-		}
+	filter, err := s.cfg.Hub.Filter(ctx, grant, values, r.GetFilter())
+	if err != nil {
+		return nil, err
 	}
 	page := pageToken{epoch: s.cfg.Log.Epoch(), query: queryHash(collection, r.GetFilter(), r.GetProjection())}
 	if r.GetPageToken() != "" {
@@ -54,6 +51,16 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 	if page.revision == 0 {
 		return out, nil
 	}
+	search := func() error { return nil }
+	if filter != nil {
+		look, err := s.cfg.Hub.Look(ctx, grant, filter)
+		if err != nil {
+			return nil, err
+		}
+		defer look.End()
+		search = func() error { return look.Next(ctx) }
+	}
+	begun, looked := page.after, page.after
 	for rec, err := range s.cfg.Log.List(ctx, key, page.after, page.revision) {
 		if resource.HasReason(err, resource.Compacted) && r.GetPageToken() != "" {
 			return nil, resource.Errorf(resource.Compacted, "the revision that the pages are of is no longer retained; list anew").In("page_token")
@@ -61,6 +68,15 @@ func (s *Service) List(ctx context.Context, r *watchroutev1.ListRequest) (*watch
 		if err != nil {
 			return nil, err
 		}
+		if err := search(); err != nil {
+			if looked == begun || !resource.HasReason(err, resource.LimitReached) {
+				return nil, err
+			}
+			page.after = looked // the page is shorter (AIP-158)
+			out.NextPageToken = page.String()
+			break
+		}
+		looked = rec.ID
 		v := values.Value(rec)
 		if !scope.Visible(v) {
 			continue

@@ -37,6 +37,7 @@ type node struct {
 	orders shopv1.OrderServiceClient
 	hub    *hub.Hub
 	closed watchesClosed
+	conn   *grpc.ClientConn
 }
 
 // watchesClosed gets the reason of each watch's end.
@@ -47,7 +48,7 @@ func (c watchesClosed) WatchClosed(_, _, reason string)                    { c <
 func (watchesClosed) Meter(string, string) hub.Meter                       { return hub.Unmetered{} }
 func (watchesClosed) WatchReset(string, string, watchroutev1.Reset_Reason) {}
 
-func start(t *testing.T) *node {
+func start(t *testing.T, change ...func(*hub.Config, *server.GRPCConfig)) *node {
 	t.Helper()
 	contracts, err := contract.Load(t.Context(), nil)
 	if err != nil {
@@ -55,7 +56,12 @@ func start(t *testing.T) *node {
 	}
 	log := changelogtest.NewMem(t)
 	closed := make(watchesClosed, 100)
-	h, err := hub.New(hub.Config{Log: log, Schemas: contracts.Schemas, Observer: closed})
+	cfg := hub.Config{Log: log, Schemas: contracts.Schemas, Observer: closed}
+	serving := server.GRPCConfig{Contracts: contracts}
+	for _, c := range change {
+		c(&cfg, &serving)
+	}
+	h, err := hub.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +70,8 @@ func start(t *testing.T) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gs, _ := server.NewGRPC(server.GRPCConfig{Service: s, Contracts: contracts})
+	serving.Service = s
+	gs, _ := server.NewGRPC(serving)
 	l := bufconn.Listen(1 << 20)
 	served := make(chan struct{})
 	go func() { defer close(served); _ = gs.Serve(l) }()
@@ -74,7 +81,7 @@ func start(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(); gs.Stop(); <-served })
-	return &node{watchroutev1.NewResourceServiceClient(conn), shopv1.NewOrderServiceClient(conn), h, closed}
+	return &node{watchroutev1.NewResourceServiceClient(conn), shopv1.NewOrderServiceClient(conn), h, closed, conn}
 }
 
 func note(name, json string) *watchroutev1.Resource {

@@ -135,14 +135,14 @@ func (s *Service) tenant(ctx context.Context) (string, error) {
 }
 
 // scope gives the log's key of a collection, and what the caller may see of it.
-func (s *Service) scope(ctx context.Context, collection string, verb hub.Verb, projection string) (key string, _ hub.Scope, err error) {
+func (s *Service) scope(ctx context.Context, collection string, verb hub.Verb, projection string) (key string, _ hub.Scope, _ hub.Grant, err error) {
 	tenant, err := s.tenant(ctx)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	key = resource.Of(tenant, collection)
-	scope, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: verb, Transport: transportOf(ctx), Projection: projection})
-	return key, scope, err
+	scope, grant, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: verb, Transport: transportOf(ctx), Projection: projection})
+	return key, scope, grant, err
 }
 
 // exists says whether a collection, given by its key, can be read.
@@ -171,7 +171,7 @@ func (s *Service) Get(ctx context.Context, r *watchroutev1.GetRequest) (*watchro
 	if err != nil {
 		return nil, err
 	}
-	key, scope, err := s.scope(ctx, name.Collection, hub.Get, r.GetProjection())
+	key, scope, _, err := s.scope(ctx, name.Collection, hub.Get, r.GetProjection())
 	if err != nil {
 		return nil, err
 	}
@@ -437,7 +437,7 @@ func (s *Service) writeResponse(ctx context.Context, collection string, res *cha
 // written is a resource as its writer may see it: by name alone where that is not at
 // all.
 func (s *Service) written(ctx context.Context, collection string, rec *changelog.Record) *watchroutev1.Resource {
-	_, scope, err := s.scope(ctx, collection, hub.Get, "")
+	_, scope, _, err := s.scope(ctx, collection, hub.Get, "")
 	v := s.cfg.Schemas.Schema(collection).Value(rec)
 	if err != nil || !scope.Visible(v) {
 		return &watchroutev1.Resource{Name: collection + "/" + rec.ID, Revision: rec.Revision}

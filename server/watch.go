@@ -30,7 +30,7 @@ func (s *Service) OpenWatch(ctx context.Context, req hub.Request) (*hub.Watch, e
 		return nil, err
 	}
 	if key := resource.Of(req.Tenant, collection); !s.exists(key) {
-		if _, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: hub.Watching, Transport: req.Transport, Projection: r.GetProjection()}); err != nil {
+		if _, _, err := s.cfg.Hub.Scope(ctx, hub.Call{Collection: key, Verb: hub.Watching, Transport: req.Transport, Projection: r.GetProjection()}); err != nil {
 			return nil, err // who may not see it does not learn whether it is there
 		}
 		return nil, s.missing(field, collection)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -70,11 +71,13 @@ type Control struct {
 	fixedKeys   map[string]*watchroutev1.ApiKey
 	grants      map[string]*watchroutev1.Grant
 	revocations revocations
+	anonymous   atomic.Bool // a policy admits callers without a credential; written with mu held
 
 	auditor         *auditor
 	hashing         tally // API keys that are being checked, by address
+	receiving       turns // requests that are being taken in, by account
 	calls, failures buckets
-	filters         buckets // in microseconds
+	filters, delays buckets // in microseconds: by account, by collection
 	watches         counts
 	tasks           tasks
 }
@@ -91,7 +94,7 @@ func New(ctx context.Context, cfg ControlConfig) (*Control, error) {
 	if cfg.Limited == nil {
 		cfg.Limited = func(string) {}
 	}
-	c := &Control{auditor: &auditor{}, calls: buckets{rate: cfg.Limits.Calls}, filters: buckets{rate: float64(cfg.Limits.FilterTime.Microseconds()), burst: 1}, failures: buckets{rate: cfg.Limits.Failures}, cfg: cfg, logger: cfg.Logger, seen: map[string]uint64{}, policies: map[string]*policy{}, fixed: map[string]*policy{},
+	c := &Control{auditor: &auditor{}, calls: buckets{rate: cfg.Limits.Calls}, filters: buckets{rate: float64(cfg.Limits.FilterTime.Microseconds()), burst: 1}, delays: buckets{rate: delays * float64(cfg.Limits.FilterTime.Microseconds()), burst: 0.25}, failures: buckets{rate: cfg.Limits.Failures}, cfg: cfg, logger: cfg.Logger, seen: map[string]uint64{}, policies: map[string]*policy{}, fixed: map[string]*policy{},
 		keys: map[string]*watchroutev1.ApiKey{}, fixedKeys: map[string]*watchroutev1.ApiKey{}, grants: map[string]*watchroutev1.Grant{}}
 	if err := c.compileOwn(); err != nil {
 		return nil, err
@@ -113,6 +116,7 @@ func New(ctx context.Context, cfg ControlConfig) (*Control, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	c.admitLocked() // nobody else knows of it yet
 	credentials := cfg.Credentials
 	credentials.Keys, credentials.Used, credentials.Logger = c, c.used, cfg.Logger
 	var err error
@@ -185,7 +189,7 @@ const mostHashing = 16
 
 // authenticate is Authenticate for who does not fail too often.
 func (c *Control) authenticate(ctx context.Context, in Credential, caller *Caller) (*Principal, error) {
-	from := caller.address.String()
+	from := subnet(caller.address)
 	need := 1
 	if strings.HasPrefix(in.Secret, keyPrefix) { // those that wait to be hashed may all fail
 		need = c.hashing.add(from, 1)
@@ -292,6 +296,18 @@ func (c *Control) Grant(ctx context.Context, call hub.Call) (hub.Grant, error) {
 	g := &grant{control: c, caller: caller, call: call, as: caller.Principal()}
 	caller.last.Store(g)
 	return g, nil
+}
+
+// admitLocked notes whether a policy admits callers without a credential.
+func (c *Control) admitLocked() {
+	admits := false
+	for _, p := range c.policies {
+		admits = admits || p.anonymous
+	}
+	for id, p := range c.fixed {
+		admits = admits || p.anonymous && c.policies[id] == nil
+	}
+	c.anonymous.Store(admits)
 }
 
 // policy gives the rules of a collection; nil: there are none.
@@ -401,6 +417,7 @@ func (c *Control) apply(collection string, rec *changelog.Record) (concerns func
 			}
 			c.policies[rec.ID] = p
 		}
+		c.admitLocked()
 		return func(g *grant) bool { return resource.Shared(g.call.Collection) == rec.ID }
 	case KeysCollection:
 		delete(c.keys, rec.ID)

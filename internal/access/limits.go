@@ -163,9 +163,21 @@ func (c *counts) remove(keys [3]string) {
 // account is what a caller's calls count for.
 func account(p *Principal, address netip.Addr) string {
 	if p.Method == Anonymous {
-		return "address " + address.String()
+		return "address " + subnet(address)
 	}
 	return "principal " + p.Tenant + " " + p.Subject
+}
+
+// subnet names what is one caller where nobody says who calls: an IPv4 address, and of
+// IPv6 the 64 bits within which a host chooses its addresses itself (RFC 4291, section
+// 2.5.1).
+func subnet(a netip.Addr) string {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return a.String()
 }
 
 // limited makes the error of a limit that is reached, and counts it.
@@ -195,11 +207,26 @@ func (g *grant) accounts() [3]string {
 // Spent implements hub.Grant.
 func (g *grant) Spent(took time.Duration) error {
 	c := g.control
-	if wait := c.filters.spend(account(g.as, g.caller.address), int(took.Microseconds())); wait > 0 {
+	if wait := c.filters.spend(account(cmp.Or(g.as, g.caller.Principal()), g.caller.address), int(took.Microseconds())); wait > 0 {
 		return c.limited("filter_time", wait, "the filters of this caller take more than %v in a second; use equalities, shorter lists and no `matches`", c.cfg.Limits.FilterTime)
 	}
 	return nil
 }
+
+// Delayed implements hub.Grant.
+func (g *grant) Delayed(took time.Duration) error {
+	c := g.control
+	wait := c.delays.spend(g.call.Collection, int(took.Microseconds()))
+	if err := g.Spent(took); err != nil || wait == 0 {
+		return err
+	}
+	return c.limited("filter_time", wait, "the dear filters of all callers delay %s for more than %v in a second, and this is one of them; use equalities, shorter lists and no `matches`",
+		resource.Shared(g.call.Collection), delays*c.cfg.Limits.FilterTime)
+}
+
+// delays is how many times as long as a principal's filters may take all of those of a
+// collection may.
+const delays = 2
 
 // Open implements hub.Grant.
 func (g *grant) Open() error {

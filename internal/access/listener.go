@@ -49,5 +49,5 @@ func (l *limitedListener) allow(from net.Addr) bool {
 			return true
 		}
 	}
-	return l.attempts.take(address.String()) == 0
+	return l.attempts.take(subnet(address)) == 0
 }

@@ -199,7 +199,7 @@ const own = `data.owner == auth.sub || "auditor" in auth.roles`
 func (w *world) list(c *Caller, verb hub.Verb, collection string) (map[string]string, error) {
 	w.t.Helper()
 	collection = resource.Of(c.Tenant(), collection)
-	s, err := w.hub.Scope(With(w.t.Context(), c), hub.Call{Collection: collection, Verb: verb})
+	s, _, err := w.hub.Scope(With(w.t.Context(), c), hub.Call{Collection: collection, Verb: verb})
 	if err != nil {
 		return nil, err
 	}

@@ -45,10 +45,12 @@ type Grant interface {
 	Open() error
 	// Ended is told, once, that the watch is over.
 	Ended(End)
-	// Spent is told what time a filter took that was dear, of one of the watches that
-	// share it; with 0 it is asked whether there is any left. An error ends all of those.
-	// It must not block.
+	// Spent is told what time a filter took that was dear, to compile or to look through
+	// the log with; with 0 it is asked whether there is any left. It must not block.
 	Spent(time.Duration) error
+	// Delayed is Spent for what the other watches of the collection waited for. An error
+	// ends those that share the filter.
+	Delayed(time.Duration) error
 }
 
 // End is how a watch ended, and what it was handed.
@@ -103,6 +105,9 @@ func (Everything) Ended(End) {}
 
 // Spent implements Grant.
 func (Everything) Spent(time.Duration) error { return nil }
+
+// Delayed implements Grant.
+func (Everything) Delayed(time.Duration) error { return nil }
 
 // Key implements Scope.
 func (Everything) Key() string { return "" }
@@ -173,27 +178,28 @@ func (w *Watch) rescope() error {
 	return w.expire(watchroutev1.Reset_ACCESS)
 }
 
-// afford tells what time a batch took the view's filter, where that is worth mentioning,
-// and says whether whose filter it is may go on with it; the watches end, otherwise. With
-// 0 it only asks, of a filter that has not proven to be cheap. c.mu is held.
-func (v *view) afford(took time.Duration) bool {
+// afford tells what time a batch of so many bytes took the view's filter, where that is
+// worth mentioning, and says whether whose filter it is may go on with it; the watches
+// end, otherwise. With 0 it only asks, of a filter that has not proven to be cheap for
+// about as many bytes. c.mu is held.
+func (v *view) afford(took time.Duration, bytes int64) bool {
 	switch {
 	case v.filter == nil:
 		return true
-	case took == 0 && v.cheap:
+	case took == 0 && bytes <= 2*v.cheap:
 		return true
 	case took > 0 && took < dearFilter:
-		v.cheap = true
+		v.cheap = max(v.cheap, bytes)
 		return true
 	}
-	v.cheap = false
+	v.cheap = 0
 	var watches []*Watch
 	for _, g := range v.groups {
 		g.reader.mu.Lock()
 		watches = append(watches, g.watches...)
 		g.reader.mu.Unlock()
 	}
-	err := watches[0].grant.Spent(took)
+	err := watches[0].grant.Delayed(took)
 	if err == nil {
 		return true
 	}

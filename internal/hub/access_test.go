@@ -55,7 +55,8 @@ func (g *guard) Scope() (hub.Scope, error) {
 
 func (g *guard) Open() error { return g.full }
 
-func (g *guard) Spent(time.Duration) error { return nil }
+func (g *guard) Spent(time.Duration) error   { return nil }
+func (g *guard) Delayed(time.Duration) error { return nil }
 
 func (g *guard) Ended(e hub.End) {
 	g.mu.Lock()
@@ -256,7 +257,7 @@ type spender struct {
 
 func (s *spender) Grant(context.Context, hub.Call) (hub.Grant, error) { return s, nil }
 
-func (s *spender) Spent(took time.Duration) error {
+func (s *spender) Delayed(took time.Duration) error {
 	s.told.Add(int64(took))
 	return resource.Errorf(resource.LimitReached, "too dear").With("limit", "filter_time")
 }

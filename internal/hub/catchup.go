@@ -34,7 +34,7 @@ type portion struct {
 	budget Budget
 	events []Event
 	bytes  int
-	looked int // at records
+	look   *Look
 }
 
 // mostLooked is how many records a watch looks at in one piece: one whose filter
@@ -50,14 +50,14 @@ func (p *portion) add(e Event) {
 }
 
 func (p *portion) full() bool {
-	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events || p.looked >= mostLooked
+	return p.bytes >= p.budget.Bytes || p.budget.Events >= 0 && len(p.events) >= p.budget.Events || p.look.looked >= mostLooked || p.look.Over()
 }
 
 // ends says whether the piece ends before a record. A revision is never cut: until
 // the next piece a bookmark may stand at the last one, and nothing at or below it
 // may still be to come.
 func (p *portion) ends(at changelog.Position, next *changelog.Record) bool {
-	p.looked++
+	p.look.looked++
 	return p.full() && next.Revision != at.Revision
 }
 
@@ -89,12 +89,12 @@ func (w *Watch) readSnapshot(dst []Frame, b Budget) ([]Frame, error) {
 		}
 		r.shared = nil
 	}
-	p := portion{budget: b}
-	free, err := w.hub.catchUpSlot()
-	if err != nil {
+	look, err := w.look()
+	if look == nil || err != nil {
 		return dst, err
 	}
-	defer free()
+	defer look.End()
+	p := portion{budget: b, look: look}
 	whole, err := w.state(&p, r)
 	if err != nil {
 		return dst, err
@@ -147,26 +147,26 @@ func (w *Watch) state(p *portion, r *reading) (whole bool, err error) {
 // catchUp hands out a piece of what the log has between the cursor and where the
 // view begins.
 func (w *Watch) catchUp(dst []Frame, b Budget) ([]Frame, error) {
-	free, err := w.hub.catchUpSlot()
-	if err != nil {
+	look, err := w.look()
+	if look == nil || err != nil {
 		return dst, err
 	}
-	defer free()
+	defer look.End()
 	if !w.resumable(&w.view.selection, w.reading.from) {
 		return dst, expired(watchroutev1.Reset_COMPACTED)
 	}
 	retained := w.reading.from >= w.hub.cfg.Log.Bounds(w.col.name).History
 	switch {
 	case w.view.every:
-		return w.everyChange(dst, b)
+		return w.everyChange(dst, b, look)
 	case retained && w.view.ids == nil && !w.reading.open:
-		dst, err = w.foldHistory(dst, b)
+		dst, err = w.foldHistory(dst, b, look)
 		if !w.view.exact() || !resource.HasReason(err, resource.Compacted) {
 			return dst, err
 		}
 		// It was dropped meanwhile. The last change of each name is enough.
 	}
-	return w.latestChanges(dst, b)
+	return w.latestChanges(dst, b, look)
 }
 
 // mostFolded bounds the changes that are read at a time to be folded, and the bytes of
@@ -178,20 +178,20 @@ const (
 
 // foldHistory reads changes and hands out what they amount to, as live does with those
 // in memory. Every piece ends with a whole batch, and with a token.
-func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
+func (w *Watch) foldHistory(dst []Frame, b Budget, look *Look) ([]Frame, error) {
 	r := w.reading
 	var entries []*entry
-	done, looked, bytes, whole := r.pos.Revision, 0, 0, true
+	done, bytes, whole := r.pos.Revision, 0, true
 	for ch, err := range w.hub.cfg.Log.History(w.hub.ctx, w.col.name, r.pos, r.at) {
 		if err != nil {
 			return dst, err
 		}
-		if ch.New.Revision != done && (looked >= mostFolded || bytes >= mostFoldedBytes) {
+		if ch.New.Revision != done && (look.looked >= mostFolded || bytes >= mostFoldedBytes || look.Over()) {
 			whole = false
 			break
 		}
 		done = ch.New.Revision
-		looked++
+		look.looked++
 		bytes += len(ch.New.Data)
 		st, ok := w.view.step(w.value(ch.Old), w.value(ch.New), ch.New)
 		if !ok {
@@ -237,15 +237,15 @@ func (w *Watch) foldHistory(dst []Frame, b Budget) ([]Frame, error) {
 
 // everyChange reads each change. Every piece ends with a whole batch, and with a
 // token.
-func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
-	r, p := w.reading, portion{budget: b}
+func (w *Watch) everyChange(dst []Frame, b Budget, look *Look) ([]Frame, error) {
+	r, p := w.reading, portion{budget: b, look: look}
 	done := r.pos.Revision
 	whole := true
 	for ch, err := range w.hub.cfg.Log.History(w.hub.ctx, w.col.name, r.pos, r.at) {
 		if err != nil {
 			return dst, err
 		}
-		if p.looked++; ch.New.Revision != done && p.full() {
+		if look.looked++; ch.New.Revision != done && p.full() {
 			whole = false
 			break
 		}
@@ -272,8 +272,8 @@ func (w *Watch) everyChange(dst []Frame, b Budget) ([]Frame, error) {
 // latestChanges reads the last change of every name: for a watch by names, and where
 // the changes before are no longer retained. Batches that were partly superseded are
 // whole again only at the end, so only the last piece has a token.
-func (w *Watch) latestChanges(dst []Frame, b Budget) ([]Frame, error) {
-	r, p := w.reading, portion{budget: b}
+func (w *Watch) latestChanges(dst []Frame, b Budget, look *Look) ([]Frame, error) {
+	r, p := w.reading, portion{budget: b, look: look}
 	bounds := w.hub.cfg.Log.Bounds(w.col.name)
 	retained := r.from >= bounds.History
 	if !retained && !w.view.exact() { // dropped since catchUp looked

@@ -136,7 +136,7 @@ func (c *collection) pumpOne() bool {
 	c.suspect = max(0, c.suspect-1)
 	began := time.Now()
 	for i, v := range c.concerned(sl) {
-		if c.suspect > 0 && !v.afford(0) {
+		if c.suspect > 0 && !v.afford(0, sl.size) {
 			continue
 		}
 		from := began
@@ -148,7 +148,7 @@ func (c *collection) pumpOne() bool {
 		}
 		switch {
 		case c.suspect > 0:
-			v.afford(time.Since(from))
+			v.afford(time.Since(from), sl.size)
 		case i%16 == 15 || v.filter != nil:
 			if time.Since(began) > slowBatch {
 				c.suspect = lookedAt

@@ -83,7 +83,7 @@ type Hub struct {
 	chasers   sync.WaitGroup // begun with mu held for reading, while ctx lives
 	clock     *clock.Clock
 	snapshots snapshots
-	slots     chan struct{} // see catchUpSlot
+	slots     chan struct{} // see Look
 	shards    []*shard      // of watches that the hub serves
 	rouser    *shard        // of watches with goroutines of their own
 	next      atomic.Uint32 // shard
@@ -205,7 +205,7 @@ func errClosed() error {
 // ListToken is the token by which a watch continues a list of a collection.
 // It is empty where the caller may not watch that.
 func (h *Hub) ListToken(ctx context.Context, collection, projection string, filter *schema.Filter, revision uint64) string {
-	scope, err := h.Scope(ctx, Call{Collection: collection, Verb: Watching, Projection: projection})
+	scope, _, err := h.Scope(ctx, Call{Collection: collection, Verb: Watching, Projection: projection})
 	if err != nil {
 		return ""
 	}
@@ -214,13 +214,14 @@ func (h *Hub) ListToken(ctx context.Context, collection, projection string, filt
 	return resource.Token{Epoch: h.epoch, Scope: hash, Revision: revision, Collection: collection}.String()
 }
 
-// Scope gives what the caller may see now, for reads beside watches.
-func (h *Hub) Scope(ctx context.Context, c Call) (Scope, error) {
+// Scope gives what the caller may see now, for reads beside watches, and the grant of it.
+func (h *Hub) Scope(ctx context.Context, c Call) (Scope, Grant, error) {
 	g, err := h.cfg.Access.Grant(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return g.Scope()
+	scope, err := g.Scope()
+	return scope, g, err
 }
 
 // Drain tells every watch to end with `drain` and a time to come back after,

@@ -19,18 +19,14 @@ const (
 	MaxHeartbeat   = 10 * time.Minute
 )
 
-// selection checks what a request selects, but for what access makes of it.
+// selection checks what a request selects, but for its filter and for what access makes
+// of it.
 func (h *Hub) selection(tenant string, r *watchroutev1.WatchRequest) (s selection, err error) {
 	if s.collection, s.ids, err = Names(r.GetParent(), r.GetNames()); err != nil {
 		return s, err
 	}
 	s.collection = resource.Of(tenant, s.collection)
 	values := h.cfg.Schemas.Schema(s.collection)
-	if r.GetFilter() != "" {
-		if s.filter, err = values.Filter("filter", r.GetFilter()); err != nil {
-			return s, err
-		}
-	}
 	if s.mask, err = values.Mask("read_mask", r.GetReadMask().GetPaths()); err != nil {
 		return s, err
 	}

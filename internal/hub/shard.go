@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 )
@@ -270,16 +269,4 @@ func (h *Hub) catchUp(w *Watch, from *handOver) error {
 // call it.
 func (w *Watch) isLive() bool {
 	return w.begun && !w.snapshot && !w.doubt.Load() && (w.reading == nil || w.reading.fold) && w.remembered()
-}
-
-// catchUpSlot waits for leave to read the log for a watch that is behind. There are
-// half as many as there are processors, so that catching up leaves the others to live
-// watches and to writers. free gives it back.
-func (h *Hub) catchUpSlot() (free func(), err error) {
-	select {
-	case h.slots <- struct{}{}:
-		return func() { <-h.slots }, nil
-	case <-h.ctx.Done():
-		return nil, context.Cause(h.ctx)
-	}
 }

@@ -210,12 +210,12 @@ func (w *Watch) segment(s *snapshot, i int) (*segment, found, error) {
 	if g, found := all.get(s, i); found != none { // somebody was faster
 		return g, found, nil
 	}
-	free, err := w.hub.catchUpSlot()
-	if err != nil {
+	look, err := w.look()
+	if look == nil || err != nil {
 		return nil, none, err
 	}
-	defer free()
-	p, r := portion{budget: Budget{Bytes: segmentBytes, Events: -1}}, reading{at: s.at, pos: s.pos}
+	defer look.End()
+	p, r := portion{budget: Budget{Bytes: segmentBytes, Events: -1}, look: look}, reading{at: s.at, pos: s.pos}
 	whole, err := w.state(&p, &r)
 	if err != nil {
 		all.drop(s)

@@ -24,7 +24,7 @@ type view struct {
 	// groups and asked are guarded by col.mu; no group is empty.
 	groups []*group
 	asked  uint64 // the last batch that it was asked about
-	cheap  bool   // its filter has taken next to nothing, see afford
+	cheap  int64  // for a batch of so many bytes its filter took next to nothing, see afford
 
 	mu sync.Mutex // after col.mu, before snapshots.mu
 	// base: entries has every event of the view after this revision, up to
@@ -180,7 +180,7 @@ func (v *view) lacks(revision uint64) bool {
 }
 
 // backfill makes the view reach down to a revision, with the slots after it, by
-// revision. col.mu is held.
+// revision, or as far as its filter gets in a moment. col.mu is held.
 func (v *view) backfill(from uint64, slots []*slot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -189,9 +189,14 @@ func (v *view) backfill(from uint64, slots []*slot) {
 		return
 	}
 	var older []*entry
-	for _, sl := range slots {
+	began := time.Now()
+	for _, sl := range slices.Backward(slots) {
 		if sl.revision <= from || sl.revision > base {
 			continue
+		}
+		if v.filter != nil && time.Since(began) > slowBatch { // the log has the rest of it
+			from = sl.revision
+			break
 		}
 		if e := v.entryOf(sl); e != nil {
 			older = append(older, e)
@@ -199,6 +204,7 @@ func (v *view) backfill(from uint64, slots []*slot) {
 			v.col.grow(int64(e.size))
 		}
 	}
+	slices.Reverse(older)
 	v.entries = append(older, v.entries...)
 	v.base.Store(from)
 	if v.encoded != nil && len(older) > 0 {

@@ -144,6 +144,9 @@ func (h *Hub) Open(ctx context.Context, req Request) (*Watch, error) {
 		return nil, err
 	}
 	w.until(s.scope)
+	if s.filter, err = h.Filter(ctx, grant, h.cfg.Schemas.Schema(s.collection), req.Watch.GetFilter()); err != nil {
+		return nil, err
+	}
 	w.route = w.col.route(req.Codec, req.Transport)
 	if err := w.begin(&s, req.Watch); err != nil {
 		return nil, err

@@ -84,6 +84,9 @@ func (s *Schema) Filter(field, expr string) (*Filter, error) {
 	return f, nil
 }
 
+// Compiled gives a filter that Filter need not compile; nil: it must.
+func (s *Schema) Compiled(expr string) *Filter { return s.filters.find(expr) }
+
 // String gives the expression.
 func (f *Filter) String() string {
 	if f == nil {
@@ -164,15 +167,21 @@ type filters struct {
 	order list.List // of *Filter, the most recently used first
 }
 
-func (fs *filters) get(expr string) (*Filter, *resource.Error) {
+func (fs *filters) find(expr string) *Filter {
 	fs.mu.Lock()
-	if e := fs.known[expr]; e != nil {
-		fs.order.MoveToFront(e)
-		fs.mu.Unlock()
-		return e.Value.(*Filter), nil
+	defer fs.mu.Unlock()
+	e := fs.known[expr]
+	if e == nil {
+		return nil
 	}
-	fs.mu.Unlock()
+	fs.order.MoveToFront(e)
+	return e.Value.(*Filter)
+}
 
+func (fs *filters) get(expr string) (*Filter, *resource.Error) {
+	if f := fs.find(expr); f != nil {
+		return f, nil
+	}
 	f, bad := fs.compile(expr)
 	if bad != nil {
 		return nil, bad
