@@ -30,6 +30,18 @@ type Log interface {
 	// there, as far as the log can know), the context's error.
 	Write(ctx context.Context, w Write) (Result, error)
 
+	// WriteAll applies units in their order and makes all of them durable in one step,
+	// together with marks: after a crash all of it is there, or nothing. It returns as
+	// Write does, with an outcome for each unit. An error stands for all of them, as
+	// StoreUnavailable and the context's error do for Write.
+	//
+	// A mark is a text under a key of the caller's choosing, such as how far something
+	// else was read; the empty text removes it.
+	WriteAll(ctx context.Context, units []Unit, marks map[string]string) ([]Outcome, error)
+
+	// Marks gives the marks whose keys begin with a prefix.
+	Marks(prefix string) (map[string]string, error)
+
 	// Get returns the newest state of a name at or below a revision (0: the
 	// newest of all), a tombstone included; nil where there is none. Below
 	// Bounds.History the answer for a name that has changed since is not known:
@@ -115,8 +127,29 @@ type Write struct {
 	Digest [16]byte
 	// Guard, where it is set, is asked for each op with what is there (nil: nothing)
 	// when the batch is applied, before the preconditions. An error refuses the batch.
-	// It is not asked in a replay. It must not block.
+	// It is not asked in a replay. It must not block. It may change all of the op but ID.
 	Guard func(op *Op, old *Record) error
+	// Afresh applies the write though its RequestID was used: it is remembered for those
+	// that come later.
+	Afresh bool
+}
+
+// Unit is what WriteAll applies entirely or not at all.
+type Unit struct {
+	// Writes have no collection twice. Each is a batch of its own.
+	Writes []Write
+	// Else, where it is set, gives what is written in place of a unit that is refused, and
+	// why that was. It is not refused itself. It must not block.
+	Else func(error) Write
+}
+
+// Outcome tells what became of a unit.
+type Outcome struct {
+	// Results are those of its writes, in their order; where it was refused that of Else,
+	// if there was one.
+	Results []Result
+	// Refused says why nothing of it was applied.
+	Refused error
 }
 
 // Op is one part of a batch. Its labels and data are the log's from the call on,

@@ -48,6 +48,7 @@ func Run(t *testing.T, e Engine) {
 	}{
 		{"Write", writeScenarios},
 		{"Request", requestScenarios},
+		{"All", allScenarios},
 		{"Read", readScenarios},
 		{"Compact", compactScenarios},
 		{"Subscribe", subscribeScenarios},

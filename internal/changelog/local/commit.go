@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/watchroute/watchroute/internal/changelog"
+	"github.com/watchroute/watchroute/internal/changelog/store"
 )
 
 // commitGroups is the committer. It ends when the queue is closed and empty.
@@ -30,7 +31,7 @@ func (q *queue) groups(g *gather, commit func([]*pending) error) {
 		g.committed(len(group), q.len(), began, time.Now())
 		for _, p := range group {
 			if err != nil {
-				p.result, p.err = changelog.Result{}, err
+				p.err = err
 			}
 			close(p.done)
 		}
@@ -49,22 +50,81 @@ func (l *Log) commit(group []*pending) ([]*changelog.Batch, error) {
 		return nil, err
 	}
 	defer g.Drop()
-	var batches []*changelog.Batch
+	c := committing{group: g, now: l.config.Now}
 	for _, p := range group {
 		if p.err = p.ctx.Err(); p.err != nil { // its writer is gone
 			continue
 		}
-		d := decision{group: g, write: p.write, now: l.config.Now()}
-		batch, err := d.take()
-		if err != nil {
+		if err := c.decide(p); err != nil {
 			return nil, err
+		}
+	}
+	return c.batches, g.Commit()
+}
+
+// committing is a group under way.
+type committing struct {
+	group   *store.Group
+	now     func() time.Time
+	batches []*changelog.Batch // what changes, in order
+}
+
+func (c *committing) decide(p *pending) error {
+	if p.units == nil {
+		d := decision{group: c.group, write: p.write, now: c.now()}
+		if err := c.put(&d); err != nil {
+			return err
 		}
 		if p.err = d.refused; p.err == nil {
 			p.result = d.result
 		}
-		if batch != nil {
-			batches = append(batches, batch)
+		return nil
+	}
+	p.outcomes = make([]changelog.Outcome, len(p.units))
+	for i := range p.units {
+		if err := c.unit(&p.units[i], &p.outcomes[i]); err != nil {
+			return err
 		}
 	}
-	return batches, g.Commit()
+	for key, text := range p.marks {
+		c.group.Mark(key, text)
+	}
+	return nil
+}
+
+func (c *committing) put(d *decision) (err error) {
+	if err = d.take(); err == nil {
+		c.batches, err = d.put(c.batches)
+	}
+	return err
+}
+
+// unit applies a unit, or what stands in its place.
+func (c *committing) unit(u *changelog.Unit, out *changelog.Outcome) (err error) {
+	decisions := make([]decision, len(u.Writes))
+	for i, w := range u.Writes {
+		d := &decisions[i]
+		*d = decision{group: c.group, write: w, now: c.now()}
+		if err := d.take(); err != nil {
+			return err
+		}
+		if out.Refused = d.refused; out.Refused != nil {
+			if u.Else == nil {
+				return nil
+			}
+			decisions = append(decisions[:0], decision{group: c.group, write: u.Else(out.Refused), now: c.now()})
+			if err := decisions[0].take(); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	out.Results = make([]changelog.Result, len(decisions))
+	for i := range decisions {
+		if c.batches, err = decisions[i].put(c.batches); err != nil {
+			return err
+		}
+		out.Results[i] = decisions[i].result
+	}
+	return nil
 }

@@ -16,29 +16,29 @@ import (
 )
 
 // decision says what one write does, in a group that shows what those before it
-// did.
+// did. It changes nothing before it is put.
 type decision struct {
 	group *store.Group
 	write changelog.Write
 	now   time.Time
 
+	batch *changelog.Batch // what it changes; nil: nothing
 	// The answer to the writer: one of them.
 	result  changelog.Result
 	refused error
 }
 
-// take puts what the write changes into the group, and returns it; nil where it
-// changes nothing or is refused. An error is the store's and ends the group.
-func (d *decision) take() (*changelog.Batch, error) {
+// take decides. An error is the store's and ends the group.
+func (d *decision) take() error {
 	w := d.write
-	if w.RequestID != "" {
+	if w.RequestID != "" && !w.Afresh {
 		earlier, err := d.group.Request(w.Collection, w.RequestID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if earlier != nil {
 			d.replay(earlier)
-			return nil, nil
+			return nil
 		}
 	}
 	head, last := d.group.Head(w.Collection)
@@ -50,7 +50,7 @@ func (d *decision) take() (*changelog.Batch, error) {
 	for i := range w.Ops {
 		old, err := d.group.Newest(w.Collection, w.Ops[i].ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		d.result.Records[i] = old
 		if old != nil && old.Absent {
@@ -63,7 +63,7 @@ func (d *decision) take() (*changelog.Batch, error) {
 			d.refused = d.check(&w.Ops[i], old)
 		}
 		if d.refused != nil {
-			return nil, nil
+			return nil
 		}
 		r := next(&w.Ops[i], old, batch)
 		if r == nil {
@@ -72,24 +72,34 @@ func (d *decision) take() (*changelog.Batch, error) {
 		d.result.Records[i], d.result.Changes[i], d.result.Changed = r, true, true
 		batch.Changes = append(batch.Changes, changelog.Change{New: r})
 	}
-	d.group.Create(w.Collection)
+	d.result.Revision, d.result.Time = head, batch.Time
 	if d.result.Changed {
 		slices.SortFunc(batch.Changes, func(a, b changelog.Change) int { return cmp.Compare(a.New.ID, b.New.ID) })
-		if err := d.group.Put(batch); err != nil {
-			return nil, err
+		d.batch, d.result.Revision = batch, batch.Revision
+	}
+	return nil
+}
+
+// put puts what was decided into the group, and appends what changes to batches.
+func (d *decision) put(batches []*changelog.Batch) ([]*changelog.Batch, error) {
+	if d.refused != nil || d.result.Replayed {
+		return batches, nil
+	}
+	w := d.write
+	d.group.Create(w.Collection)
+	if d.batch != nil {
+		if err := d.group.Put(d.batch); err != nil {
+			return batches, err
 		}
-		d.result.Revision, d.result.Time = batch.Revision, batch.Time
-	} else {
-		d.result.Revision, d.result.Time = head, batch.Time
-		batch = nil
+		batches = append(batches, d.batch)
 	}
 	if w.RequestID != "" {
-		return batch, d.group.PutRequest(w.Collection, w.RequestID, &store.Request{
+		return batches, d.group.PutRequest(w.Collection, w.RequestID, &store.Request{
 			Digest: w.Digest, Time: d.result.Time, Revision: d.result.Revision,
 			Records: d.result.Records, Changes: d.result.Changes,
 		})
 	}
-	return batch, nil
+	return batches, nil
 }
 
 // fromClock is now, as it is written down, or last if the clock went back.

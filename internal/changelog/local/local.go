@@ -147,9 +147,13 @@ func (l *Log) Write(ctx context.Context, w changelog.Write) (changelog.Result, e
 	if err := checkOps(w); err != nil {
 		return changelog.Result{}, err
 	}
-	result, err := l.wait(ctx, &pending{ctx: ctx, write: w})
-	if err != nil || !result.Replayed {
-		return result, err
+	p := &pending{ctx: ctx, write: w}
+	if err := l.wait(p); err != nil {
+		return changelog.Result{}, err
+	}
+	result := p.result
+	if !result.Replayed {
+		return result, nil
 	}
 	for i, r := range result.Records {
 		if r == nil {
@@ -166,25 +170,60 @@ func (l *Log) Write(ctx context.Context, w changelog.Write) (changelog.Result, e
 	return result, nil
 }
 
-// Create is changelog.Log's.
-func (l *Log) Create(ctx context.Context, collection string) error {
-	_, err := l.wait(ctx, &pending{ctx: ctx, write: changelog.Write{Collection: collection}})
-	return err
+// WriteAll is changelog.Log's.
+func (l *Log) WriteAll(ctx context.Context, units []changelog.Unit, marks map[string]string) ([]changelog.Outcome, error) {
+	for i := range units {
+		if err := checkUnit(&units[i]); err != nil {
+			return nil, err
+		}
+	}
+	if units == nil {
+		units = []changelog.Unit{}
+	}
+	p := &pending{ctx: ctx, units: units, marks: marks}
+	if err := l.wait(p); err != nil {
+		return nil, err
+	}
+	return p.outcomes, nil
 }
 
-func (l *Log) wait(ctx context.Context, p *pending) (changelog.Result, error) {
-	if err := ctx.Err(); err != nil {
-		return changelog.Result{}, err
+func checkUnit(u *changelog.Unit) error {
+	for i := range u.Writes {
+		if err := checkOps(u.Writes[i]); err != nil {
+			return err
+		}
+		for j := range i {
+			if u.Writes[i].Collection == u.Writes[j].Collection {
+				return resource.Errorf(resource.InvalidField, "a unit names %s a second time", u.Writes[i].Collection)
+			}
+		}
+	}
+	return nil
+}
+
+// Marks is changelog.Log's.
+func (l *Log) Marks(prefix string) (map[string]string, error) { return l.store.Marks(prefix) }
+
+// Create is changelog.Log's.
+func (l *Log) Create(ctx context.Context, collection string) error {
+	return l.wait(&pending{ctx: ctx, write: changelog.Write{Collection: collection}})
+}
+
+// wait returns when the committer has answered, or the writer has gone. After an error
+// nothing but that may be looked at.
+func (l *Log) wait(p *pending) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
 	}
 	p.done = make(chan struct{})
 	if !l.queue.push(p) {
-		return changelog.Result{}, resource.Errorf(resource.StoreUnavailable, "the log is closed")
+		return resource.Errorf(resource.StoreUnavailable, "the log is closed")
 	}
 	select {
 	case <-p.done:
-		return p.result, p.err
-	case <-ctx.Done():
-		return changelog.Result{}, ctx.Err()
+		return p.err
+	case <-p.ctx.Done():
+		return p.ctx.Err()
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/watchroute/watchroute/internal/changelog"
 )
 
-// pending is a write on its way through the committer, which alone touches result
-// and err until it closes done.
+// pending is a write on its way through the committer, which alone touches result,
+// outcomes and err until it closes done.
 type pending struct {
 	ctx    context.Context // the writer's; when it is done the writer is gone
 	write  changelog.Write
@@ -17,12 +17,27 @@ type pending struct {
 	err    error
 	done   chan struct{}
 	bytes  int // size, once it is in the queue
+
+	// Of WriteAll, in place of write and result.
+	units    []changelog.Unit // nil: it is of Write
+	marks    map[string]string
+	outcomes []changelog.Outcome
 }
 
 // size is about what the write takes on the disk.
 func (p *pending) size() int {
-	n := len(p.write.RequestID)
-	for _, op := range p.write.Ops {
+	n := sizeOf(&p.write)
+	for i := range p.units {
+		for j := range p.units[i].Writes {
+			n += sizeOf(&p.units[i].Writes[j])
+		}
+	}
+	return n
+}
+
+func sizeOf(w *changelog.Write) int {
+	n := len(w.RequestID)
+	for _, op := range w.Ops {
 		n += 200 + len(op.ID) + len(op.Type) + len(op.Data)
 	}
 	return n

@@ -10,6 +10,7 @@ import (
 //
 //	0 'E'                      format, epoch
 //	0 'C' name                 number of the collection
+//	0 'K' key                  a mark
 //	n 'H' revision id          the record: history
 //	n 'I' revision id          flags, and the successor's revision if it has one
 //	n 'L' id                   flags, and the newest revision of the name
@@ -24,6 +25,7 @@ const (
 	kindIndex   = 'I'
 	kindLatest  = 'L'
 	kindMeta    = 'M'
+	kindMark    = 'K'
 	kindRequest = 'Q'
 	kindTime    = 'T'
 )
@@ -36,6 +38,7 @@ func prefix(dst []byte, n number, kind byte) []byte {
 
 func epochKey() []byte              { return prefix(nil, 0, kindEpoch) }
 func catalogKey(name string) []byte { return append(prefix(nil, 0, kindCatalog), name...) }
+func markKey(key string) []byte     { return append(prefix(nil, 0, kindMark), key...) }
 func headKey(n number) []byte       { return append(prefix(nil, n, kindMeta), 'h') }
 func floorsKey(n number) []byte     { return append(prefix(nil, n, kindMeta), 'f') }
 func requestKey(n number, id string) []byte {
