@@ -45,6 +45,10 @@ func (s *Schema) Encode(field, id string, data *anypb.Any) (typ string, stored [
 	if err != nil {
 		return "", nil, err
 	}
+	return s.encodeMessage(field, id, m)
+}
+
+func (s *Schema) encodeMessage(field, id string, m protoreflect.Message) (typ string, stored []byte, err error) {
 	if s.idField != nil {
 		switch have := m.Get(s.idField).String(); have {
 		case id:

@@ -20,20 +20,30 @@ func (e *jsonError) Error() string { return e.msg }
 // of a double, nested at most MaxDepth deep), and takes out the white space
 // between its tokens. Everything else stays as it was written.
 func compactObject(text string) ([]byte, *jsonError) {
+	s := &scanner{in: text}
+	if s.space(); s.peek() != '{' && utf8.ValidString(text) {
+		return nil, s.errorf("a JSON object is expected, not %s", s.found())
+	}
+	return compactJSON(text)
+}
+
+// compactJSON is compactObject for any JSON value.
+func compactJSON(text string) ([]byte, *jsonError) {
 	s := &scanner{in: text, out: make([]byte, 0, len(text))}
 	if !utf8.ValidString(text) {
 		return nil, &jsonError{msg: "the text is not UTF-8"}
 	}
 	s.space()
-	if s.peek() != '{' {
-		return nil, s.errorf("a JSON object is expected, not %s", s.found())
+	noun := "value"
+	if s.peek() == '{' {
+		noun = "object"
 	}
 	if err := s.value(); err != nil {
 		return nil, err
 	}
 	s.space()
 	if s.pos < len(s.in) {
-		return nil, s.errorf("%s follows the object", s.found())
+		return nil, s.errorf("%s follows the %s", s.found(), noun)
 	}
 	return s.out, nil
 }
