@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -52,6 +53,9 @@ type Config struct {
 	Ready func() error
 	// Page serves what no route takes, `/` above all, outside of /v1/. Default: 404.
 	Page http.Handler
+	// Sources gives what takes requests at /v1/sources/ID, whoever sends them: it checks
+	// what they show; nil: nothing does. Default: nothing.
+	Sources func(id string) http.Handler
 	// Recorder is told of unary calls. Default: nobody.
 	Recorder Recorder
 	// MaxRequestBytes bounds the body of a request. Default: 8 MiB.
@@ -220,6 +224,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.URL.Path == "/readyz":
 		g.readyz(w, r)
+		return
+	}
+	if id, ok := strings.CutPrefix(r.URL.Path, sourcesPath); ok && g.cfg.Sources != nil && (r.Method == http.MethodPost || r.Method == http.MethodOptions) {
+		g.serveSource(w, r, id)
 		return
 	}
 	if (r.Method != http.MethodGet && r.Method != http.MethodHead || wantsWebSocket(r)) && !g.origins.permit(r) {

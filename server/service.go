@@ -27,9 +27,6 @@ import (
 const (
 	MaxOperations   = 1000
 	MaxRequestID    = 128
-	MaxLabels       = 64
-	MaxLabelKey     = 63
-	MaxLabelValue   = 256
 	DefaultPageSize = 100
 	MaxPageSize     = 1000
 )
@@ -301,7 +298,7 @@ func (s *Service) putOp(field string, r *watchroutev1.Resource) (op changelog.Op
 	if name, err = resource.ParseName(field+".name", r.GetName()); err != nil {
 		return op, name, err
 	}
-	if err = checkLabels(field+".labels", r.GetLabels()); err != nil {
+	if err = resource.CheckLabels(field+".labels", r.GetLabels()); err != nil {
 		return op, name, err
 	}
 	if n := len(r.GetData().GetValue()); n > 2*s.cfg.MaxValueBytes {
@@ -320,21 +317,6 @@ func (s *Service) putOp(field string, r *watchroutev1.Resource) (op changelog.Op
 func (s *Service) tooLarge(field string, size int) error {
 	return resource.Errorf(resource.TooLarge, "the value has %d bytes, %d are allowed", size, s.cfg.MaxValueBytes).In(field+".data").
 		With("limit", strconv.Itoa(s.cfg.MaxValueBytes)).With("size", strconv.Itoa(size))
-}
-
-func checkLabels(field string, labels map[string]string) error {
-	if len(labels) > MaxLabels {
-		return resource.Errorf(resource.InvalidField, "%d labels are given, %d are allowed", len(labels), MaxLabels).In(field)
-	}
-	for k, v := range labels {
-		if len(k) == 0 || len(k) > MaxLabelKey {
-			return resource.Errorf(resource.InvalidField, "the key of a label has %d bytes, 1 to %d are allowed", len(k), MaxLabelKey).In(field)
-		}
-		if len(v) > MaxLabelValue {
-			return resource.Errorf(resource.InvalidField, "the label %q has %d bytes, %d are allowed", k, len(v), MaxLabelValue).In(field)
-		}
-	}
-	return nil
 }
 
 func precondition(field string, p *watchroutev1.Precondition) (out changelog.Precondition, err error) {

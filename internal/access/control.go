@@ -43,6 +43,9 @@ type ControlConfig struct {
 	// ApiKeys are keys of the configuration; system.keys wins over them.
 	ApiKeys []*watchroutev1.ApiKey
 	Limits  Limits
+	// Others are the other collections of the system that operators may write, each with
+	// what says what is wrong with an op, as Check does; deletions are not shown to it.
+	Others map[string]func(context.Context, *changelog.Op) error
 	// Limited is told of each limit that is reached. Default: nobody.
 	Limited func(limit string)
 	// Audit gets a record of each refusal, each stream that opens or ends, and each change

@@ -190,6 +190,12 @@ func (c *Control) Check(ctx context.Context, collection string, ops []changelog.
 				return err
 			}
 		default:
+			if check := c.cfg.Others[collection]; check != nil {
+				if err := check(ctx, op); err != nil {
+					return err
+				}
+				continue
+			}
 			return resource.Errorf(resource.CollectionNotFound, "there is no collection %q; names that begin with `system.` are the server's own", collection).With("collection", collection)
 		}
 	}

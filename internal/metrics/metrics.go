@@ -30,6 +30,10 @@ type Metrics struct {
 	written  *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	limited  *prometheus.CounterVec
+
+	sourceEvents *prometheus.CounterVec
+	sourceState  *prometheus.GaugeVec
+	sourceLag    *prometheus.GaugeVec
 }
 
 // New makes the metrics of one node, with those of the Go runtime and the process.
@@ -52,7 +56,10 @@ func New() *Metrics {
 	m.written = counter("writes_total", "Writes, by outcome: OK or a reason.", "collection", "outcome")
 	m.requests = counter("requests_total", "Unary calls, by method and gRPC code.", "method", "code")
 	m.limited = counter("limited_total", "What was refused because a limit was reached, by limit.", "limit")
-	m.registry.MustRegister(m.limited, m.open, m.closed, m.events, m.bytes, m.resets, m.delivery, m.appends, m.written, m.requests,
+	m.sourceEvents = counter("source_events_total", "Events of sources, by outcome: taken, changes (that they made), dead_letter, duplicate.", "source", "outcome")
+	m.sourceState = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "watchroute_source_state", Help: "1 for the state that a source is in."}, []string{"source", "state"})
+	m.sourceLag = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "watchroute_source_lag_events", Help: "Events that a broker has and the source has not, where the broker tells."}, []string{"source"})
+	m.registry.MustRegister(m.sourceEvents, m.sourceState, m.sourceLag, m.limited, m.open, m.closed, m.events, m.bytes, m.resets, m.delivery, m.appends, m.written, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -161,3 +168,32 @@ func (m *Metrics) Limited(limit string) { m.limited.WithLabelValues(limit).Inc()
 
 // Called counts a unary call.
 func (m *Metrics) Called(method, code string) { m.requests.WithLabelValues(method, code).Inc() }
+
+// SourceTook counts events of a source.
+func (m *Metrics) SourceTook(source string, events, changes, dead, duplicates int) {
+	for outcome, n := range map[string]int{"taken": events, "changes": changes, "dead_letter": dead, "duplicate": duplicates} {
+		m.sourceEvents.WithLabelValues(source, outcome).Add(float64(n))
+	}
+}
+
+// SourceIs tells how a source is.
+func (m *Metrics) SourceIs(s *watchroutev1.SourceStatus) {
+	m.sourceState.DeletePartialMatch(prometheus.Labels{"source": s.GetSourceId()})
+	m.sourceState.WithLabelValues(s.GetSourceId(), s.GetState().String()).Set(1)
+	if len(s.GetLag()) == 0 {
+		return
+	}
+	sum := int64(0)
+	for _, n := range s.GetLag() {
+		sum += n
+	}
+	m.sourceLag.WithLabelValues(s.GetSourceId()).Set(float64(sum))
+}
+
+// SourceGone forgets a source.
+func (m *Metrics) SourceGone(source string) {
+	of := prometheus.Labels{"source": source}
+	m.sourceState.DeletePartialMatch(of)
+	m.sourceLag.DeletePartialMatch(of)
+	m.sourceEvents.DeletePartialMatch(of)
+}

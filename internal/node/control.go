@@ -17,8 +17,8 @@ import (
 
 // newControl makes what says who may do what. closing it lets the file of audit records
 // go, too.
-func newControl(ctx context.Context, cfg *config.Config, settings *config.Access, log changelog.Log, schemas *schema.Registry, limited func(string), logger *slog.Logger) (_ *access.Control, closing func(), err error) {
-	c := access.ControlConfig{Log: log, Schemas: schemas, Limits: cfg.Limits(), Limited: limited, Logger: logger.With("part", "access")}
+func newControl(ctx context.Context, cfg *config.Config, settings *config.Access, log changelog.Log, schemas *schema.Registry, limited func(string), others map[string]func(context.Context, *changelog.Op) error, logger *slog.Logger) (_ *access.Control, closing func(), err error) {
+	c := access.ControlConfig{Log: log, Schemas: schemas, Limits: cfg.Limits(), Limited: limited, Others: others, Logger: logger.With("part", "access")}
 	audit := "off"
 	if settings != nil {
 		c.Required, c.Credentials, c.Collections, c.ApiKeys = true, settings.Config, settings.Collections, settings.Keys

@@ -27,6 +27,7 @@ func (n *Node) stop(ctx context.Context) error {
 	if n.certificates != nil {
 		n.serving.Go(n.certificates.Close) // which may wait for what ACME does
 	}
+	n.serving.Go(n.sources.Close)
 	n.hub.Drain(n.cfg.DrainSpread)
 	left := n.awaitWatches(until(0.5))
 	callsCut := n.stopGRPC(until(0.75))

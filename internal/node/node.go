@@ -30,6 +30,7 @@ import (
 	"github.com/watchroute/watchroute/server"
 	"github.com/watchroute/watchroute/server/config"
 	"github.com/watchroute/watchroute/server/contract"
+	"github.com/watchroute/watchroute/server/sources"
 )
 
 // Node is a node that serves.
@@ -38,6 +39,7 @@ type Node struct {
 	logger *slog.Logger
 
 	log     *local.Log
+	sources *sources.Manager
 	metrics *metrics.Metrics
 	access  *config.Access // nil: nobody is asked for credentials
 	control *access.Control
@@ -106,7 +108,10 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 	if n.access, err = cfg.ReadAccess(); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
-	if n.control, n.closeControl, err = newControl(ctx, &cfg, n.access, n.log, contracts.Schemas, observed.Limited, logger); err != nil {
+	if n.sources, err = newSources(&cfg, n.log, contracts.Schemas, observed, logger); err != nil {
+		return nil, err
+	}
+	if n.control, n.closeControl, err = newControl(ctx, &cfg, n.access, n.log, contracts.Schemas, observed.Limited, n.sources.Checks(), logger); err != nil {
 		return nil, err
 	}
 	undo = append(undo, n.closeControl)
@@ -136,6 +141,10 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 		return nil, err
 	}
 	undo = append(undo, n.front.Close)
+	if err := n.sources.Start(ctx); err != nil {
+		return nil, fmt.Errorf("sources: %w", err)
+	}
+	undo = append(undo, n.sources.Close)
 	if err := n.listen(ctx); err != nil {
 		return nil, err
 	}
@@ -174,7 +183,7 @@ func (n *Node) makeFront(service *server.Service, contracts *contract.Set, obser
 		cookie, proxies = a.Cookie, a.TrustedProxies
 	}
 	handler, err := gateway.New(gateway.Config{Service: service, Contracts: contracts, GRPC: n.grpc, OnePort: n.cfg.OnePort, AllowedOrigins: n.cfg.AllowedOrigins, LocalOnly: !n.cfg.Insecure && !n.control.Required(), Access: n.control, Cookie: cookie, TrustedProxies: proxies,
-		Metrics: observed.Handler(), Ready: n.isReady, Page: console.Handler(), Recorder: observed,
+		Metrics: observed.Handler(), Ready: n.isReady, Page: console.Handler(), Recorder: observed, Sources: n.sources.Handler,
 		MaxRequestBytes: int(n.cfg.MaxRequestBytes), Logger: logger})
 	if err != nil {
 		return err

@@ -32,28 +32,32 @@ type Access struct {
 	TrustedProxies []netip.Prefix `yaml:"-"`
 }
 
-// inlineAccess begins the value of the setting `access` where it is no file's name.
-const inlineAccess = "\n"
+// inline begins the value of a setting that could be a file's name and is not.
+const inline = "\n"
 
 // ReadAccess reads what Config.Access names, or has. nil: there is nothing.
 func (c *Config) ReadAccess() (*Access, error) {
 	if c.Access == "" {
 		return nil, nil
 	}
-	text, inline := strings.CutPrefix(c.Access, inlineAccess)
-	where := ""
-	if !inline {
-		raw, err := os.ReadFile(c.Access)
-		if err != nil {
-			return nil, err
-		}
-		text, where = string(raw), c.Access+": "
+	text, where, err := fileOrInline(c.Access)
+	if err != nil {
+		return nil, err
 	}
-	a, err := parseAccess([]byte(text))
+	a, err := parseAccess(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s%w", where, err)
 	}
 	return a, nil
+}
+
+// fileOrInline gives what a setting names, or has, and what errors of it begin with.
+func fileOrInline(setting string) (text []byte, where string, err error) {
+	if text, ok := strings.CutPrefix(setting, inline); ok {
+		return []byte(text), "", nil
+	}
+	text, err = os.ReadFile(setting)
+	return text, setting + ": ", err
 }
 
 func parseAccess(text []byte) (*Access, error) {

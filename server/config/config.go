@@ -39,6 +39,9 @@ type Config struct {
 	// Access is a file, or in watchroute.yaml a mapping, that ReadAccess reads. Empty:
 	// nobody is asked for credentials.
 	Access string `name:"access" env:"WATCHROUTE_ACCESS" placeholder:"FILE" help:"Ask for credentials, and let rules decide who may do what: a YAML file with issuers, keys, certificates and collections; in watchroute.yaml it may stand under 'access'. Default: everybody may do everything."`
+	// Sources is a file, or in watchroute.yaml a list, that ReadSources reads. Empty: only
+	// those of system.sources.
+	Sources string `name:"sources" env:"WATCHROUTE_SOURCES" placeholder:"FILE" help:"Take events from brokers: a YAML file with a list of sources; in watchroute.yaml they may stand under 'sources'. Default: those of the collection system.sources only."`
 	// Insecure allows listeners that other machines can reach without TLS or without
 	// credentials.
 	Insecure bool `name:"insecure" env:"WATCHROUTE_INSECURE" help:"Allow addresses that other machines can reach, although there is no TLS or no credentials are checked."`
@@ -155,6 +158,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.ReadAccess(); err != nil {
 		bad("access", "%v", err)
+	}
+	if _, err := c.ReadSources(); err != nil {
+		bad("sources", "%v", err)
 	}
 	c.validateTLS(bad)
 	for _, origin := range c.AllowedOrigins {

@@ -150,8 +150,17 @@ func (f *file) load(ctx *kong.Context) error {
 	return err
 }
 
-// accessSetting is the setting that may be a mapping of its own.
-const accessSetting = "access"
+// nested says whether the value of a setting is a mapping of its own, or a list of
+// mappings, as it may be of these two.
+func nested(key string, value ast.Node) bool {
+	switch n := value.(type) {
+	case ast.MapNode:
+		return key == "access"
+	case *ast.SequenceNode:
+		return key == "sources" && len(n.Values) > 0 && n.Values[0].Type() != ast.StringType
+	}
+	return false
+}
 
 // parseFile reads a mapping of settings to scalars and lists of scalars.
 func parseFile(name string, text []byte, known []string) (map[string]entry, error) {
@@ -184,8 +193,8 @@ func parseFile(name string, text []byte, known []string) (map[string]entry, erro
 				continue
 			}
 			value, ok := scalars(pairs.Value())
-			if _, nested := pairs.Value().(ast.MapNode); nested && key == accessSetting {
-				value, ok = inlineAccess+pairs.Value().String(), true
+			if nested(key, pairs.Value()) {
+				value, ok = inline+pairs.Value().String(), true
 			}
 			if !ok {
 				bad(pairs.Key(), "%s: expected a value, or a list of values", key)
