@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
@@ -77,7 +76,7 @@ type grantsApproveCommand struct {
 
 // Run approves the grant.
 func (c *grantsApproveCommand) Run(ctx context.Context, term *terminal) error {
-	return c.answer(ctx, term, c.Name, "approved", func(g *watchroutev1.Grant) {
+	return change(ctx, &c.client, term, c.Name, "approved", func(g *watchroutev1.Grant) {
 		g.State, g.Note, g.ExpireTime = watchroutev1.Grant_APPROVED, c.Note, nil
 		if c.For > 0 {
 			g.ExpireTime = timestamppb.New(time.Now().Add(c.For).Truncate(time.Second))
@@ -93,34 +92,8 @@ type grantsRefuseCommand struct {
 
 // Run refuses the grant.
 func (c *grantsRefuseCommand) Run(ctx context.Context, term *terminal) error {
-	return c.answer(ctx, term, c.Name, "refused", func(g *watchroutev1.Grant) {
+	return change(ctx, &c.client, term, c.Name, "refused", func(g *watchroutev1.Grant) {
 		g.State, g.Note, g.ExpireTime = watchroutev1.Grant_REFUSED, c.Note, nil
-	})
-}
-
-// answer changes a grant as it is at the moment.
-func (c *client) answer(ctx context.Context, term *terminal, name, verb string, change func(*watchroutev1.Grant)) error {
-	return c.call(ctx, func(ctx context.Context, conn *connection) error {
-		r, err := conn.Get(ctx, &watchroutev1.GetRequest{Name: name})
-		if err != nil {
-			return err
-		}
-		g := new(watchroutev1.Grant)
-		if err := r.GetData().UnmarshalTo(g); err != nil {
-			return fmt.Errorf("%s is no grant: %w", name, err)
-		}
-		change(g)
-		data, err := proto.Marshal(g)
-		if err != nil {
-			return err
-		}
-		r.Data.Value = data
-		written, err := conn.Put(ctx, &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: name, Labels: r.GetLabels(), Data: r.GetData()},
-			Precondition: &watchroutev1.Precondition{Condition: &watchroutev1.Precondition_Revision{Revision: r.GetRevision()}}})
-		if err != nil {
-			return err
-		}
-		return c.printWritten(ctx, term, conn.types, written, verb)
 	})
 }
 

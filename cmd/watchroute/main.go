@@ -20,18 +20,20 @@ import (
 type commands struct {
 	Config string `name:"config" env:"WATCHROUTE_CONFIG" placeholder:"FILE" help:"File with settings. Default: ./watchroute.yaml, where there is one."`
 
-	Serve   serveCommand   `cmd:"" help:"Run a node."`
-	Get     getCommand     `cmd:"" help:"Show one resource."`
-	List    listCommand    `cmd:"" help:"Show the resources of a collection."`
-	Watch   watchCommand   `cmd:"" help:"Show a collection, or some resources, and every change of them."`
-	Put     putCommand     `cmd:"" help:"Create or replace a resource."`
-	Delete  deleteCommand  `cmd:"" help:"Remove a resource."`
-	Keys    keysCommand    `cmd:"" help:"Make API keys."`
-	Grants  grantsCommand  `cmd:"" help:"Answer who asks to watch."`
-	Revoke  revokeCommand  `cmd:"" help:"Revoke a token, a key, a subject or an address, at once."`
-	Demo    demoCommand    `cmd:"" help:"Run a node with the shop contract and a feed of orders, and say how to look at it."`
-	Protos  protosCommand  `cmd:"" help:"Write the protos that a contract of one's own imports into a folder."`
-	Version versionCommand `cmd:"" help:"Show the version."`
+	Serve   serveCommand       `cmd:"" help:"Run a node."`
+	Get     getCommand         `cmd:"" help:"Show one resource."`
+	List    listCommand        `cmd:"" help:"Show the resources of a collection."`
+	Watch   watchCommand       `cmd:"" help:"Show a collection, or some resources, and every change of them."`
+	Put     putCommand         `cmd:"" help:"Create or replace a resource."`
+	Delete  deleteCommand      `cmd:"" help:"Remove a resource."`
+	Keys    keysCommand        `cmd:"" help:"Make API keys."`
+	Grants  grantsCommand      `cmd:"" help:"Answer who asks to watch."`
+	Revoke  revokeCommand      `cmd:"" help:"Revoke a token, a key, a subject or an address, at once."`
+	Sources sourcesCommand     `cmd:"" help:"Show and change where events are taken from."`
+	Dead    deadlettersCommand `cmd:"" name:"deadletters" help:"Show events that could not be applied, and try them again."`
+	Demo    demoCommand        `cmd:"" help:"Run a node with the shop contract and a feed of orders, and say how to look at it."`
+	Protos  protosCommand      `cmd:"" help:"Write the protos that a contract of one's own imports into a folder."`
+	Version versionCommand     `cmd:"" help:"Show the version."`
 }
 
 // terminal is where a command reads and writes.
