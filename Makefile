@@ -49,14 +49,17 @@ run: build ## Start a node with the shop contract, a live feed of orders and a p
 test: ## Install what is missing, then check and test everything
 	@$(MAKE) prepare
 	log=$$(mktemp)
-	trap 'rm -f "$$log"' EXIT
+	export WATCHROUTE_SKIPPED=$$(mktemp)
+	trap 'rm -f "$$log" "$$WATCHROUTE_SKIPPED"' EXIT
 	failed=
+	if [ -x e2e/brokers/install.sh ]; then e2e/brokers/install.sh || true; fi # tests without their broker say SKIP
 	for step in check-generated lint-proto breaking vet test-go test-e2e; do
 		echo "== $$step"
 		$(MAKE) $$step 2>&1 | tee -a "$$log" || failed+=" $$step"
 	done
 	count() { grep -cE "$$1" "$$log" || true; }
-	echo "make test: $${failed:+FAILED:$$failed: }$$(count '^ok\s') packages ok, $$(count '^FAIL\s+\S') failed, in $$SECONDS s"
+	cat "$$WATCHROUTE_SKIPPED"
+	echo "make test: $${failed:+FAILED:$$failed: }$$(count '^ok\s') packages ok, $$(count '^FAIL\s+\S') failed, $$(wc -l < "$$WATCHROUTE_SKIPPED") tests skipped for want of a broker, in $$SECONDS s"
 	[ -z "$$failed" ]
 
 .PHONY: bench
@@ -193,6 +196,10 @@ prepare: ## Install the Debian packages that tests need and that are missing
 	echo "prepare: installing$$missing"
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing > /dev/null
+
+.PHONY: brokers
+brokers: ## Install the brokers and databases that sources are tested with (BROKERS='kafka redis' for some)
+	@e2e/brokers/install.sh $(BROKERS)
 
 .PHONY: deps
 deps: $(GOOGLE_PROTOS) ## Print the google/api and google/rpc protos from the Go runtime

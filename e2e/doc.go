@@ -8,6 +8,8 @@
 //	purchases/  reads the real input and says which orders it makes
 //	client/     a plain client for every transport
 //	picture/    what a watcher knows, folded from what it was told, and counted
+//	brokers/    starts real brokers and databases
+//	sourcetest/ what every connector is tested with
 //	browser/    drives Chromium; its npm folder also bundles the pages
 //
 // A test that cannot run says why: `go test -v` shows it as SKIP with the
