@@ -223,7 +223,7 @@ func (s *siege) forgeries() []forgery {
 // is in the log, by header, parameter and cookie, on gRPC and as first message.
 func TestHostile_ForgedTokensOnEveryWay(t *testing.T) {
 	s := besiege(t, false, "--failure-rate", "0", "--log-level", "debug")
-	if _, err := s.put(t, "things/beat", `{"n":0}`); err != nil {
+	if _, err := s.put("things/beat", `{"n":0}`); err != nil {
 		t.Fatal(err)
 	}
 	client := hostile.HTTPClient("127.0.0.51", nil)
@@ -248,7 +248,7 @@ func TestHostile_ForgedTokensOnEveryWay(t *testing.T) {
 					t.Errorf("%s: HTTP %d %.300s, %v", way, a.status, a.body, err)
 				}
 			}
-			_, err := watchroutev1.NewResourceServiceClient(conn).Get(outgoing(t.Context(), f.token), &watchroutev1.GetRequest{Name: "things/beat"})
+			_, err := watchroutev1.NewResourceServiceClient(conn).Get(hostile.Bearer(t.Context(), f.token), &watchroutev1.GetRequest{Name: "things/beat"})
 			if status.Code(err) != codes.Unauthenticated || !strings.Contains(fmt.Sprint(status.Convert(err).Details()...), "CREDENTIAL_") {
 				t.Errorf("gRPC: %v", err)
 			}
@@ -262,8 +262,7 @@ func TestHostile_ForgedTokensOnEveryWay(t *testing.T) {
 			if err != nil || w.Answer.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatalf("WebSocket: %v, %v", w, err)
 			}
-			text, _ := json.Marshal(map[string]any{"authenticate": map[string]any{"credential": f.token}})
-			_, _ = w.Write(hostile.Frame(hostile.Final|hostile.OpText, text))
+			_, _ = w.Write(authenticate(f.token))
 			if code, err := w.CloseCode(); err != nil || code < 4000 {
 				t.Errorf("WebSocket: close code %d, %v", code, err)
 			}
@@ -273,12 +272,6 @@ func TestHostile_ForgedTokensOnEveryWay(t *testing.T) {
 		})
 	}
 	s.alive("forged tokens")
-}
-
-func (s *siege) put(t *testing.T, name, text string, header ...string) (*watchroutev1.WriteResponse, error) {
-	t.Helper()
-	ctx, stub := s.stub(home, s.token("w", "writer"))
-	return stub.Put(metadata.AppendToOutgoingContext(ctx, header...), &watchroutev1.PutRequest{Resource: &watchroutev1.Resource{Name: name, Data: jsonText(t, text)}})
 }
 
 // TestHostile_TenantsStayApart: neither a claim that the issuer may not make, nor a header,
@@ -390,7 +383,7 @@ func TestHostile_TenantsStayApart(t *testing.T) {
 	for name, token := range pages {
 		s.seesNothing(t, client, "a page token "+name, "/v1/things?page_size=2&page_token="+url.QueryEscape(token), owners["b"])
 	}
-	if _, err := s.put(t, "things/beat", `{"n":0}`); err != nil {
+	if _, err := s.put("things/beat", `{"n":0}`); err != nil {
 		t.Fatal(err)
 	}
 	s.alive("forged tokens of places")
@@ -402,12 +395,7 @@ func (s *siege) seesNothing(t *testing.T, client *http.Client, what, path, token
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond) // a stream has no end
 	defer cancel()
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL(path), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q.Header.Set("Authorization", "Bearer "+token)
-	resp, err := client.Do(q)
+	resp, err := s.do(ctx, client, http.MethodGet, path, token, nil)
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 		return
@@ -429,7 +417,7 @@ func (s *siege) seesNothing(t *testing.T, client *http.Client, what, path, token
 // wish, on any way to watch or to write.
 func TestHostile_PagesOfOtherSites(t *testing.T) {
 	s := besiege(t, false)
-	if _, err := s.put(t, "things/beat", `{"n":0}`); err != nil {
+	if _, err := s.put("things/beat", `{"n":0}`); err != nil {
 		t.Fatal(err)
 	}
 	client := hostile.HTTPClient("127.0.0.53", nil)

@@ -20,6 +20,7 @@ type readyReader struct {
 	n    int
 	err  error
 	read func(fd uintptr) bool
+	turn turn
 }
 
 func (r *readyReader) of(conn net.Conn) {
@@ -30,7 +31,7 @@ func (r *readyReader) of(conn net.Conn) {
 		r.buf = r.pool.Get(r.size)
 		// Not x/sys/unix: the race detector takes that for another lock than net's.
 		for r.err = syscall.EINTR; r.err == syscall.EINTR; {
-			r.n, r.err = syscall.Read(int(fd), *r.buf)
+			r.n, r.err = syscall.Read(int(fd), (*r.buf)[:min(r.turn.most, len(*r.buf))])
 		}
 		if r.err != nil {
 			r.pool.Put(r.buf)
@@ -53,7 +54,9 @@ func (c *newcomer) ReadOnReady(size int, pool mem.BufferPool) (buf *[]byte, n in
 		return buf, n, err
 	}
 	r.size, r.pool = size, pool
+	r.turn.begin()
 	err = r.raw.Read(r.read)
+	r.turn.read(r.n)
 	buf, n = r.buf, r.n
 	if err == nil {
 		err = r.err

@@ -4,8 +4,8 @@
 //
 // Everything stays on loopback. An address of its own (127.0.0.0/8) for each attacker and
 // for the neighbours keeps limits by address apart. Attackers, node and neighbours share
-// one machine, so that a latency tells of all three: only its ratio to a quiet phase of
-// the same run says something, and not much.
+// one machine, so that a latency tells of all three. What the node adds is told by a
+// control: the neighbours' latency while the same attack befalls another node.
 //
 // Lifetime: what is started here ends with Close or with the test.
 package hostile

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// largestFrame is what any server takes (RFC 9113, section 4.2).
+const largestFrame = 16 << 10
+
 // HTTP2 is a connection of HTTP/2 on which anything may be sent. Its methods may be
 // called at once, but for those of Framer, which Write guards.
 type HTTP2 struct {
@@ -43,8 +46,8 @@ type HTTP2 struct {
 
 // Answer is what came on a stream.
 type Answer struct {
-	Header map[string]string // its trailers, too
-	Done   chan struct{}
+	Header map[string]string // its trailers, too; to be read once it is done
+	Done   chan struct{}     // is closed when the stream or the connection ends
 }
 
 // OpenHTTP2 says the preface and answers what must be answered until the connection
@@ -92,6 +95,9 @@ func (h *HTTP2) read() {
 	defer func() {
 		h.mu.Lock()
 		h.dead = true
+		for id := range h.answers {
+			h.endLocked(id)
+		}
 		h.wake.Broadcast()
 		h.mu.Unlock()
 		close(h.Closed)
@@ -109,7 +115,11 @@ func (h *HTTP2) read() {
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
 				if v, ok := f.Value(http2.SettingInitialWindowSize); ok {
+					for id := range h.streams { // section 6.9.2
+						h.streams[id] += int64(v) - h.initial
+					}
 					h.initial = int64(v)
+					h.wake.Broadcast()
 				}
 				_ = h.writeLocked(func(fr *http2.Framer) error { return fr.WriteSettingsAck() })
 			}
@@ -180,34 +190,32 @@ func Call(method string, more ...[2]string) [][2]string {
 func (h *HTTP2) Open(end bool, fields ...[2]string) (id uint32, a *Answer, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id, a = h.next, &Answer{map[string]string{}, make(chan struct{})}
-	h.next += 2
-	h.streams[id] += h.initial
-	h.answers[id] = a
-	block := h.blockLocked(fields)
-	return id, a, h.writeLocked(func(fr *http2.Framer) error {
-		return fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
-	})
+	return h.openLocked(end, h.blockLocked(fields))
 }
 
 // Wide opens a stream without a body whose header ends with the same entry of HPACK's
 // table again and again, and says how many bytes that took.
-func (h *HTTP2) Wide(fields [][2]string, entry byte, times int) (n int, err error) {
-	const most = 16 << 10
+func (h *HTTP2) Wide(fields [][2]string, entry byte, times int) (n int, a *Answer, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.dead {
-		return 0, net.ErrClosed
-	}
-	id := h.next
-	h.next += 2
 	block := append(bytes.Clone(h.blockLocked(fields)), bytes.Repeat([]byte{0x80 | entry}, times)...)
-	n = len(block)
-	return n, h.writeLocked(func(fr *http2.Framer) error {
-		head := block[:min(most, n)]
-		err := fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head, EndHeaders: len(head) == n})
-		for rest := block[len(head):]; err == nil && len(rest) > 0; {
-			part := rest[:min(most, len(rest))]
+	_, a, err = h.openLocked(false, block)
+	return len(block), a, err
+}
+
+func (h *HTTP2) openLocked(end bool, block []byte) (id uint32, a *Answer, err error) {
+	if h.dead {
+		return 0, nil, net.ErrClosed
+	}
+	id, a = h.next, &Answer{map[string]string{}, make(chan struct{})}
+	h.next += 2
+	h.streams[id] += h.initial
+	h.answers[id] = a
+	return id, a, h.writeLocked(func(fr *http2.Framer) error {
+		head, rest := block[:min(largestFrame, len(block))], block[min(largestFrame, len(block)):]
+		err := fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head, EndHeaders: len(rest) == 0, EndStream: end})
+		for err == nil && len(rest) > 0 {
+			part := rest[:min(largestFrame, len(rest))]
 			rest = rest[len(part):]
 			err = fr.WriteContinuation(id, len(rest) == 0, part)
 		}
@@ -224,7 +232,6 @@ func (h *HTTP2) Data(ctx context.Context, id uint32, data []byte, end bool) erro
 		h.wake.Broadcast()
 	})
 	defer stop()
-	const most = 16 << 10
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for {
@@ -237,7 +244,7 @@ func (h *HTTP2) Data(ctx context.Context, id uint32, data []byte, end bool) erro
 		case h.dead, h.answers[id] == nil:
 			return net.ErrClosed
 		}
-		n := min(int64(len(data)), most, h.window, h.streams[id])
+		n := min(int64(len(data)), largestFrame, h.window, h.streams[id])
 		last := int64(len(data)) == n
 		if err := h.writeLocked(func(fr *http2.Framer) error { return fr.WriteData(id, end && last, data[:n]) }); err != nil {
 			return err

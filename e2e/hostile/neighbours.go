@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -34,12 +33,10 @@ const (
 
 // Street is where neighbours live.
 type Street struct {
-	// Address is where they come from.
-	Address string
-	// URL is the node's, without a path, and Client reaches it from Address.
+	// URL is the node's, without a path, and Client reaches it from their address.
 	URL    string
 	Client *http.Client
-	// Dial connects to gRPC from Address.
+	// Dial connects to gRPC from there.
 	Dial func() *grpc.ClientConn
 	// Token gives a credential; Publisher may write things.
 	Token     func(subject string) string
@@ -68,7 +65,7 @@ func Meet(t testing.TB, s Street) *Neighbours {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Neighbours{t: t, ctx: ctx, cancel: cancel, got: make([]atomic.Int64, Watchers), news: make(chan struct{}, 1),
-		writer: watchroutev1.NewResourceServiceClient(s.Dial()), writing: with(ctx, s.Publisher)}
+		writer: watchroutev1.NewResourceServiceClient(s.Dial()), writing: Bearer(ctx, s.Publisher)}
 	t.Cleanup(func() {
 		cancel()
 		n.done.Wait()
@@ -105,10 +102,6 @@ func Meet(t testing.TB, s Street) *Neighbours {
 	return n
 }
 
-func with(ctx context.Context, token string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
-}
-
 func (n *Neighbours) put(at time.Time) error {
 	data, err := anypb.New(&watchroutev1.Json{Text: `{"at":"` + strconv.FormatInt(at.UnixNano(), 10) + `"}`})
 	if err != nil {
@@ -123,11 +116,12 @@ func (n *Neighbours) put(at time.Time) error {
 	return err
 }
 
-// note takes in what one watcher was told, if it is a change.
-func (n *Neighbours) note(i int, text string) {
+// note takes in what one watcher was told, if it is a change, and says whether it is its
+// first.
+func (n *Neighbours) note(i int, text string) (first bool) {
 	_, rest, ok := strings.Cut(text, `"at":"`)
 	if !ok {
-		return
+		return false
 	}
 	digits, _, _ := strings.Cut(rest, `"`)
 	at, _ := strconv.ParseInt(digits, 10, 64)
@@ -135,11 +129,12 @@ func (n *Neighbours) note(i int, text string) {
 	n.mu.Lock()
 	n.late = append(n.late, took)
 	n.mu.Unlock()
-	n.got[i].Add(1)
+	first = n.got[i].Add(1) == 1
 	select {
 	case n.news <- struct{}{}:
 	default:
 	}
+	return first
 }
 
 func (n *Neighbours) overSSE(i int, s Street, ready func()) error {
@@ -160,8 +155,7 @@ func (n *Neighbours) overSSE(i int, s Street, ready func()) error {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		before := n.got[i].Load()
-		if n.note(i, lines.Text()); before == 0 && n.got[i].Load() > 0 {
+		if n.note(i, lines.Text()) {
 			ready()
 		}
 	}
@@ -169,7 +163,7 @@ func (n *Neighbours) overSSE(i int, s Street, ready func()) error {
 }
 
 func (n *Neighbours) overGRPC(i int, s Street, ready func()) error {
-	stream, err := watchroutev1.NewResourceServiceClient(s.Dial()).Watch(with(n.ctx, s.Token(fmt.Sprintf("neighbour-%d", i))),
+	stream, err := watchroutev1.NewResourceServiceClient(s.Dial()).Watch(Bearer(n.ctx, s.Token(fmt.Sprintf("neighbour-%d", i))),
 		&watchroutev1.WatchRequest{Names: []string{"things/beat"}, Delivery: watchroutev1.Delivery_EVERY_CHANGE})
 	if err != nil {
 		return err
@@ -187,8 +181,7 @@ func (n *Neighbours) overGRPC(i int, s Street, ready func()) error {
 			if err := e.GetResource().GetData().UnmarshalTo(value); err != nil {
 				return err
 			}
-			before := n.got[i].Load()
-			if n.note(i, `"at":"`+value.GetFields()["at"].GetStringValue()+`"`); before == 0 {
+			if n.note(i, `"at":"`+value.GetFields()["at"].GetStringValue()+`"`) {
 				ready()
 			}
 		}
@@ -199,6 +192,8 @@ func (n *Neighbours) overGRPC(i int, s Street, ready func()) error {
 type Latency struct {
 	P50, P99, Max time.Duration
 	Changes       int
+	// Others is the share of a processor that other processes of the machine took.
+	Others float64
 }
 
 // During publishes a hundred changes a second while f runs, and at least for a while.
@@ -224,7 +219,7 @@ func (n *Neighbours) During(least time.Duration, f func()) Latency {
 	sent := int64(0)
 	ticks := time.NewTicker(beat)
 	defer ticks.Stop()
-	began := time.Now()
+	began, others := time.Now(), Others()
 	for due, running := began, true; running; {
 		sent++
 		at := due
@@ -242,6 +237,7 @@ func (n *Neighbours) During(least time.Duration, f func()) Latency {
 		}
 	}
 	putting.Wait()
+	share := max(0, (Others()-others).Seconds()/time.Since(began).Seconds()) // it is a little off
 	if failed.Load() > 0 {
 		n.t.Errorf("%d of %d of the neighbours' writes failed: %v", failed.Load(), sent, *sample.Load())
 	}
@@ -256,7 +252,7 @@ func (n *Neighbours) During(least time.Duration, f func()) Latency {
 	}
 	slices.Sort(n.late)
 	at := func(share int) time.Duration { return n.late[min(len(n.late)*share/100, len(n.late)-1)] }
-	return Latency{P50: at(50), P99: at(99), Max: at(100), Changes: int(sent)}
+	return Latency{P50: at(50), P99: at(99), Max: at(100), Changes: int(sent), Others: share}
 }
 
 func (n *Neighbours) settle(before []int64, sent int64) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Process is a node as Linux sees it.
@@ -17,37 +18,71 @@ type Process struct {
 // Find gives the child of this process that was started with an argument, such as the
 // address on which it listens.
 func Find(argument string) (Process, error) {
-	lists, err := filepath.Glob("/proc/self/task/*/children")
-	if err != nil {
-		return Process{}, err
-	}
-	for _, list := range lists {
-		text, _ := os.ReadFile(list) // a thread may have ended
-		for _, pid := range strings.Fields(string(text)) {
-			line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
-			for arg := range strings.SplitSeq(string(line), "\x00") {
-				if arg == argument {
-					n, err := strconv.Atoi(pid)
-					return Process{n, began(n)}, err
-				}
+	for _, pid := range children() {
+		line, _ := os.ReadFile("/proc/" + pid + "/cmdline") // it may have ended
+		for arg := range strings.SplitSeq(string(line), "\x00") {
+			if arg == argument {
+				n, err := strconv.Atoi(pid)
+				return Process{n, began(n)}, err
 			}
 		}
 	}
 	return Process{}, fmt.Errorf("hostile: no child was started with %q", argument)
 }
 
-// began gives the 20th field after the name: the time since the machine started. A
-// process that has ended, and was not waited for, has none.
-func began(pid int) string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
+// children of this process.
+func children() (pids []string) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is right
+	for _, list := range lists {
+		text, _ := os.ReadFile(list) // a thread may have ended
+		pids = append(pids, strings.Fields(string(text))...)
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	return pids
+}
+
+// stat gives what Linux tells of a process after its name; nothing where there is none.
+func stat(pid string) []string {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])) // which may hold spaces
+}
+
+// began gives the time since the machine started. A process that has ended, and was not
+// waited for, has none.
+func began(pid int) string {
+	fields := stat(strconv.Itoa(pid))
 	if len(fields) < 20 || fields[0] == "Z" {
 		return ""
 	}
 	return fields[19]
+}
+
+// Others gives the processor time that the machine has given to others than this process
+// and its children, among them the host that it runs on. What the kernel does for the
+// network is nobody's.
+func Others() time.Duration {
+	own := ticks(stat("self"), 11, 15) // its own, and that of children that have ended
+	for _, pid := range children() {
+		own += ticks(stat(pid), 11, 13)
+	}
+	text, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(text), "\n")
+	all := strings.Fields(line)
+	return ticks(all, 1, 4) + ticks(all, 8, 9) - own // user, nice, system; stolen
+}
+
+// ticks sums up fields that count hundredths of a second.
+func ticks(fields []string, from, to int) (sum time.Duration) {
+	if len(fields) < to {
+		return 0
+	}
+	for _, f := range fields[from:to] {
+		n, _ := strconv.Atoi(f)
+		sum += time.Duration(n) * 10 * time.Millisecond
+	}
+	return sum
 }
 
 // Lives says whether it is still the same process.

@@ -1,11 +1,19 @@
 package hostile
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+
+	"google.golang.org/grpc/metadata"
 )
+
+// Bearer gives a context whose gRPC calls show a token.
+func Bearer(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
 
 // JWT makes a token of any header and claims, signed by HMAC with SHA-256 whatever its
 // header says; nil: not signed.

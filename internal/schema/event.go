@@ -88,7 +88,7 @@ func (v *eventVariables) ResolveName(name string) (any, bool) {
 	switch name {
 	case "data":
 		if v.data == nil {
-			v.data = v.env.CELTypeAdapter().NativeToValue(v.event.Data.native())
+			v.data = v.event.Data.value(v.env)
 		}
 		return v.data, true
 	case "item":
@@ -105,18 +105,18 @@ func (v *eventVariables) ResolveName(name string) (any, bool) {
 // Parent implements interpreter.Activation.
 func (v *eventVariables) Parent() interpreter.Activation { return nil }
 
-func (d *EventData) native() any {
+func (d *EventData) value(env *cel.Env) ref.Val {
 	switch {
 	case d.JSON != nil:
-		return decode(d.JSON, 0)
+		return jsonVal(d.JSON, 0)
 	case d.Message != nil:
-		return d.Message
+		return env.CELTypeAdapter().NativeToValue(d.Message)
 	case d.Text != nil:
-		return *d.Text
+		return types.String(*d.Text)
 	case d.Bytes != nil:
-		return d.Bytes
+		return types.Bytes(d.Bytes)
 	}
-	return nil
+	return types.NullValue
 }
 
 // size is how large what an expression may read is, in bytes.

@@ -105,6 +105,14 @@ func keyText(raw []byte) string {
 	return s
 }
 
+// keyBytes is keyText without a copy, where it can be.
+func keyBytes(raw []byte) []byte {
+	if len(raw) < 2 || bytes.IndexByte(raw, '\\') >= 0 {
+		return []byte(keyText(raw))
+	}
+	return raw[1 : len(raw)-1]
+}
+
 // decode gives a value for CEL: map[string]any, []any, string, bool, nil, and for
 // numbers float64, or int64 and uint64 where only they are exact.
 func decode(raw []byte, depth int) any {

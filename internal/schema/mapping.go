@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,6 @@ type Mapping struct {
 	id         program
 	action     action
 	value      program // of the action
-	verbatim   bool    // the value is `data` itself
 	labels     []mappedLabel
 	time       *program // nil: none
 	order      *program // nil: none
@@ -74,7 +74,8 @@ type Mapped struct {
 	Collection, ID string
 	Delete, Merge  bool
 	// Value is a JSON object without white space, in ProtoJSON's names where the collection
-	// has a schema: the value, or what is laid over it. nil with Delete.
+	// has a schema: the value, or what is laid over it. nil with Delete. It may be part of
+	// the event's bytes; what Encode and Over give is not.
 	Value  []byte
 	Labels map[string]string // nil: none
 	// Order is in Labels, too; empty: none.
@@ -112,10 +113,8 @@ func (r *Registry) Mapping(field string, kind EventKind, desc protoreflect.Messa
 	switch a := m.GetAction().(type) {
 	case *watchroutev1.Mapping_Put:
 		out.action, out.value = actionPut, c.object("put", a.Put, out.schema.desc)
-		out.verbatim = strings.TrimSpace(a.Put) == "data"
 	case *watchroutev1.Mapping_Merge:
 		out.action, out.value = actionMerge, c.object("merge", a.Merge, out.schema.desc)
-		out.verbatim = strings.TrimSpace(a.Merge) == "data"
 	case *watchroutev1.Mapping_Delete:
 		out.action, out.value = actionDelete, c.required("delete", a.Delete, types.BoolKind)
 	default:
@@ -126,7 +125,10 @@ func (r *Registry) Mapping(field string, kind EventKind, desc protoreflect.Messa
 	}
 	out.time = c.optional("event_time", m.GetEventTime(), types.TimestampKind)
 	out.order = c.optional("order", m.GetOrder(), types.IntKind, types.UintKind, types.DoubleKind, types.TimestampKind, types.StringKind)
-	return out, c.err
+	if c.err != nil {
+		return nil, c.err
+	}
+	return out, nil
 }
 
 // mappingCompiler compiles the expressions of one mapping; err is its first error.
@@ -216,93 +218,11 @@ func (c *mappingCompiler) list(name, expr string) *program {
 func (c *mappingCompiler) object(name, expr string, desc protoreflect.MessageDescriptor) program {
 	p, a := c.compile(name, expr, []types.Kind{types.MapKind, types.StructKind})
 	if a != nil && desc != nil {
-		if bad := checkLiteral(a, a.Expr(), desc); bad != nil {
+		if bad := (literals{a}).message(a.Expr(), desc); bad != nil {
 			c.fail(bad.In(c.field + "." + name))
 		}
 	}
 	return p
-}
-
-// checkLiteral says what of a map that is written out cannot be a message. What is only
-// known when an event comes is checked then.
-func checkLiteral(a *ast.AST, e ast.Expr, desc protoreflect.MessageDescriptor) *resource.Error {
-	bad := func(e ast.Expr, format string, args ...any) *resource.Error {
-		where := a.SourceInfo().GetStartLocation(e.ID())
-		return at(resource.Errorf(resource.InvalidFilter, format, args...), where.Line(), where.Column()+1)
-	}
-	if typ := a.GetType(e.ID()); typ.Kind() == types.StructKind && !wellKnown(desc) && typ.TypeName() != string(desc.FullName()) {
-		return bad(e, "%s is expected, not %s", desc.FullName(), typ.TypeName())
-	}
-	if e.Kind() != ast.MapKind || wellKnown(desc) {
-		return nil
-	}
-	for _, entry := range e.AsMap().Entries() {
-		key, value := entry.AsMapEntry().Key(), entry.AsMapEntry().Value()
-		if key.Kind() != ast.LiteralKind {
-			continue
-		}
-		name, ok := key.AsLiteral().(types.String)
-		if !ok {
-			return bad(key, "the name of a field is a string")
-		}
-		fd := fieldNamed(desc, string(name))
-		if fd == nil {
-			return bad(key, "%s has no field %q; the nearest is %q", desc.FullName(), name, nearest(string(name), fieldNames(desc)))
-		}
-		typ := a.GetType(value.ID())
-		if !fits(typ, fd) {
-			return bad(value, "the field %s is %s, not %s", fd.Name(), describeField(fd), cel.FormatCELType(typ))
-		}
-		switch {
-		case fd.IsMap() || fd.Message() == nil:
-		case fd.IsList():
-			if value.Kind() == ast.ListKind {
-				for _, element := range value.AsList().Elements() {
-					if bad := checkLiteral(a, element, fd.Message()); bad != nil {
-						return bad
-					}
-				}
-			}
-		default:
-			if bad := checkLiteral(a, value, fd.Message()); bad != nil {
-				return bad
-			}
-		}
-	}
-	return nil
-}
-
-func wellKnown(desc protoreflect.MessageDescriptor) bool {
-	return desc.FullName().Parent() == "google.protobuf"
-}
-
-// fits says whether what has a type can be a field's JSON.
-func fits(typ *cel.Type, fd protoreflect.FieldDescriptor) bool {
-	kind := typ.Kind()
-	switch kind {
-	case types.DynKind, types.AnyKind, types.NullTypeKind, types.TypeParamKind, types.OpaqueKind:
-		return true
-	}
-	switch {
-	case fd.IsMap():
-		return kind == types.MapKind
-	case fd.IsList():
-		return kind == types.ListKind
-	}
-	number := kind == types.IntKind || kind == types.UintKind || kind == types.DoubleKind
-	switch fd.Kind() {
-	case protoreflect.BoolKind:
-		return kind == types.BoolKind
-	case protoreflect.StringKind:
-		return kind == types.StringKind || kind == types.TimestampKind || kind == types.DurationKind
-	case protoreflect.BytesKind:
-		return kind == types.BytesKind || kind == types.StringKind
-	case protoreflect.EnumKind:
-		return kind == types.StringKind || number
-	case protoreflect.MessageKind, protoreflect.GroupKind:
-		return kind == types.MapKind || kind == types.StructKind || wellKnown(fd.Message())
-	}
-	return number || kind == types.StringKind
 }
 
 // Changes makes the changes of an event, of which there may be none. The error's reason is
@@ -417,14 +337,14 @@ func idText(v ref.Val) (string, bool) {
 
 // object evaluates what yields a JSON object.
 func (m *Mapping) object(field string, vars *eventVariables, size int) ([]byte, error) {
+	out, err := m.value.value(field, vars, size)
+	if err != nil {
+		return nil, err
+	}
 	var text []byte
-	if data := vars.event.Data.JSON; m.verbatim && data != nil {
-		text = data
+	if o, ok := out.(*jsonObject); ok { // of the event, as it was written
+		text = o.raw
 	} else {
-		out, err := m.value.value(field, vars, size)
-		if err != nil {
-			return nil, err
-		}
 		w := &celWriter{schema: m.schema, out: make([]byte, 0, 256), most: maxMappedBytes}
 		if !w.value(out, nil) || nesting(w.out) > MaxDepth {
 			return nil, mappingError(field, "what it yields cannot be JSON: %s, too large, too deep, or with names that are no text", typeOf(out))
@@ -435,7 +355,11 @@ func (m *Mapping) object(field string, vars *eventVariables, size int) ([]byte, 
 		return nil, mappingError(field, "a JSON object is expected, not %s", clip(string(text)))
 	}
 	if m.schema.desc != nil {
-		text = jsonNames(nil, m.schema.desc, text)
+		n := &jsonNamer{out: make([]byte, 0, len(text)+64)}
+		if n.value(m.schema.desc, text); n.twice != "" {
+			return nil, mappingError(field, "the field %s stands there twice", n.twice)
+		}
+		text = n.out
 	}
 	return text, nil
 }
@@ -478,67 +402,83 @@ func (m *Mapping) label(c *Mapped, vars *eventVariables, size int) error {
 		}
 		if t, ok := out.(types.Timestamp); ok {
 			c.Order = t.UTC().Format("2006-01-02T15:04:05.000000000Z")
-		} else if c.Order, ok = idText(out); !ok || c.Order == "" {
+		} else if c.Order, ok = idText(out); !ok {
 			return mappingError("order", "%s, expected an integer, a timestamp or a string", typeOf(out))
+		} else if c.Order == "" {
+			return mappingError("order", "it is empty")
 		}
 		set(EventOrderLabel, c.Order)
 	}
 	return nil
 }
 
-// before says whether something ordered comes before what is there.
+// before says whether something ordered comes before what is there: as integers, where
+// both are, and otherwise as strings.
 func before(order, there string) bool {
-	a, errA := strconv.ParseInt(order, 10, 64)
-	b, errB := strconv.ParseInt(there, 10, 64)
-	if errA == nil && errB == nil {
-		return a < b
+	a, okA := integer(order)
+	b, okB := integer(there)
+	if okA && okB {
+		return a.Cmp(b) < 0
 	}
 	return order < there
 }
 
-// Encode gives the type and the data that a change stores where it is not laid over
-// anything. The error is that of Schema.Encode, in the field `put`.
-func (m *Mapped) Encode(s *Schema) (typ string, data []byte, err error) {
-	return s.encodeText("put", m.ID, m.Value)
+func integer(text string) (*big.Int, bool) {
+	if strings.Trim(text, "-0123456789") != "" {
+		return nil, false
+	}
+	return new(big.Int).SetString(text, 10)
 }
 
-// Over makes the change of what is there; nil: nothing. It sets the op's type, data,
-// labels, and Delete. outOfDate says that the change comes too late and that the op
-// changes nothing. The errors are those of Schema.Encode, in the field `merge`.
-func (m *Mapped) Over(s *Schema, old *changelog.Record, op *changelog.Op) (outOfDate bool, err error) {
-	if old != nil && m.Order != "" {
-		if there := old.Labels[EventOrderLabel]; there != "" && before(m.Order, there) {
+// Encode gives the type and the data that a change stores where it is not laid over
+// anything. The error is that of Schema.Encode, in the field `put`.
+func (c *Mapped) Encode(s *Schema) (typ string, data []byte, err error) {
+	text := c.Value
+	if s.desc == nil { // it would be stored
+		text = bytes.Clone(text)
+	}
+	return s.encodeText("put", c.ID, text)
+}
+
+// Over makes the change of what is there; nil: nothing. It sets the op's labels and
+// Delete and, of one that merges, its type and data; those of others are Encode's.
+// outOfDate says that the change comes too late and that the op, which then writes what
+// is there, changes nothing. The errors are those of Schema.Encode, in the field `merge`.
+func (c *Mapped) Over(s *Schema, old *changelog.Record, op *changelog.Op) (outOfDate bool, err error) {
+	if old != nil && old.Absent {
+		old = nil
+	}
+	if old != nil && c.Order != "" {
+		if there := old.Labels[EventOrderLabel]; there != "" && before(c.Order, there) {
 			op.Delete, op.Type, op.Data, op.Labels = false, old.Type, old.Data, old.Labels
 			return true, nil
 		}
 	}
-	if !m.Merge || old == nil {
-		if m.Merge {
-			op.Type, op.Data, err = s.encodeText("merge", m.ID, mergePatch(nil, nil, m.Value))
-		}
-		return false, err
+	op.Delete, op.Labels = c.Delete, c.Labels
+	if !c.Merge {
+		return false, nil
 	}
-	text := mergePatch(nil, s.Value(old).JSON(), m.Value)
-	if op.Type, op.Data, err = s.encodeText("merge", m.ID, text); err != nil {
-		return false, err
-	}
-	if op.Labels = old.Labels; len(m.Labels) > 0 {
+	var there []byte
+	if old != nil {
+		there = s.Value(old).JSON()
 		op.Labels = maps.Clone(old.Labels)
 		if op.Labels == nil {
 			op.Labels = map[string]string{}
 		}
-		maps.Copy(op.Labels, m.Labels)
+		maps.Copy(op.Labels, c.Labels)
 	}
-	return false, nil
+	text := mergePatch(make([]byte, 0, len(there)+len(c.Value)), there, c.Value)
+	op.Type, op.Data, err = s.encodeText("merge", c.ID, text)
+	return false, err
 }
 
-// encodeText is Encode for a JSON object without white space, which becomes the schema's.
+// encodeText is Encode for a JSON object without white space, which is kept.
 func (s *Schema) encodeText(field, id string, text []byte) (typ string, stored []byte, err error) {
 	if s.desc == nil {
 		if nesting(text) > MaxDepth {
 			return "", nil, invalid(field, "", "it is nested deeper than %d", MaxDepth)
 		}
-		return "", bytes.Clone(text), nil
+		return "", text, nil
 	}
 	m := s.msgType.New()
 	opts := protojson.UnmarshalOptions{Resolver: s.types, RecursionLimit: wireDepth}

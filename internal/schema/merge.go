@@ -10,9 +10,9 @@ func mergePatch(dst, value, patch []byte) []byte {
 	if len(patch) == 0 || patch[0] != '{' {
 		return append(dst, patch...)
 	}
-	changes := map[string][]byte{}
-	for k, v := range members(patch) {
-		changes[keyText(k)] = v
+	var few [8]jsonMember
+	changes := jsonObject{raw: patch, next: 1, members: few[:0]}
+	for changes.more() {
 	}
 	dst = append(dst, '{')
 	first := true
@@ -24,81 +24,102 @@ func mergePatch(dst, value, patch []byte) []byte {
 		dst = append(append(dst, key...), ':')
 	}
 	for k, v := range members(value) {
-		name := keyText(k)
-		change, ok := changes[name]
-		if !ok {
+		change := changes.find(keyBytes(k))
+		if change == nil {
 			put(k)
 			dst = append(dst, v...)
 			continue
 		}
-		delete(changes, name)
-		if string(change) != "null" {
+		change.merged = true
+		if to := changes.value(change); string(to) != "null" {
 			put(k)
-			dst = mergePatch(dst, v, change)
+			dst = mergePatch(dst, v, to)
 		}
 	}
-	for k, v := range members(patch) {
-		if _, left := changes[keyText(k)]; left && string(v) != "null" {
-			put(k)
+	for i := range changes.members {
+		change := &changes.members[i]
+		if v := changes.value(change); !change.merged && string(v) != "null" {
+			put(changes.key(change))
 			dst = mergePatch(dst, nil, v)
 		}
 	}
 	return append(dst, '}')
 }
 
-// jsonNames gives a JSON object of a message the names that ProtoJSON writes: those of
+// jsonNamer gives a JSON object of a message the names that ProtoJSON writes: those of
 // the .proto file are read, too, and would be other ones to mergePatch.
-func jsonNames(dst []byte, md protoreflect.MessageDescriptor, value []byte) []byte {
-	switch {
-	case len(value) == 0 || md == nil:
-		return append(dst, value...)
-	case value[0] == '[':
-		dst = append(dst, '[')
-		for v := range elements(value) {
-			if dst[len(dst)-1] != '[' {
-				dst = append(dst, ',')
-			}
-			dst = jsonNames(dst, md, v)
-		}
-		return append(dst, ']')
-	case value[0] != '{' || md.FullName().Parent() == "google.protobuf":
-		return append(dst, value...)
-	}
-	dst = append(dst, '{')
-	first := true
-	for k, v := range members(value) {
-		if !first {
-			dst = append(dst, ',')
-		}
-		first = false
-		fd := fieldNamed(md, keyText(k))
-		if fd == nil {
-			dst = append(append(append(dst, k...), ':'), v...)
-			continue
-		}
-		dst = append(appendString(dst, fd.JSONName()), ':')
-		if fd.IsMap() {
-			dst = jsonValues(dst, fd.MapValue().Message(), v)
-			continue
-		}
-		dst = jsonNames(dst, fd.Message(), v)
-	}
-	return append(dst, '}')
+type jsonNamer struct {
+	out   []byte
+	twice protoreflect.Name // a field that is given by both its names; empty: none
 }
 
-// jsonValues is jsonNames for the values of a map.
-func jsonValues(dst []byte, md protoreflect.MessageDescriptor, value []byte) []byte {
-	if len(value) == 0 || value[0] != '{' {
-		return append(dst, value...)
-	}
-	dst = append(dst, '{')
-	for k, v := range members(value) {
-		if dst[len(dst)-1] != '{' {
-			dst = append(dst, ',')
+// value appends a value; md is nil for one that is no message.
+func (n *jsonNamer) value(md protoreflect.MessageDescriptor, value []byte) {
+	switch {
+	case len(value) == 0 || md == nil:
+		n.out = append(n.out, value...)
+	case value[0] == '[':
+		n.out = append(n.out, '[')
+		for v := range elements(value) {
+			n.comma('[')
+			n.value(md, v)
 		}
-		dst = jsonNames(append(append(dst, k...), ':'), md, v)
+		n.out = append(n.out, ']')
+	case value[0] == '{' && !wellKnown(md):
+		n.message(md, value)
+	default:
+		n.out = append(n.out, value...)
 	}
-	return append(dst, '}')
+}
+
+// comma appends one where something stands behind the bracket.
+func (n *jsonNamer) comma(bracket byte) {
+	if n.out[len(n.out)-1] != bracket {
+		n.out = append(n.out, ',')
+	}
+}
+
+func (n *jsonNamer) message(md protoreflect.MessageDescriptor, value []byte) {
+	var few [64]bool
+	given := few[:]
+	if fields := md.Fields().Len(); fields > len(given) {
+		given = make([]bool, fields)
+	}
+	n.out = append(n.out, '{')
+	for k, v := range members(value) {
+		n.comma('{')
+		fd := fieldNamed(md, keyText(k))
+		switch {
+		case fd == nil:
+			n.out = append(append(append(n.out, k...), ':'), v...)
+			continue
+		case given[fd.Index()]:
+			n.twice = fd.Name()
+		}
+		given[fd.Index()] = true
+		n.out = append(appendString(n.out, fd.JSONName()), ':')
+		if fd.IsMap() {
+			n.values(fd.MapValue().Message(), v)
+			continue
+		}
+		n.value(fd.Message(), v)
+	}
+	n.out = append(n.out, '}')
+}
+
+// values is value for those of a map.
+func (n *jsonNamer) values(md protoreflect.MessageDescriptor, value []byte) {
+	if len(value) == 0 || value[0] != '{' {
+		n.out = append(n.out, value...)
+		return
+	}
+	n.out = append(n.out, '{')
+	for k, v := range members(value) {
+		n.comma('{')
+		n.out = append(append(n.out, k...), ':')
+		n.value(md, v)
+	}
+	n.out = append(n.out, '}')
 }
 
 // fieldNamed finds a field by either of its names; nil: there is none.

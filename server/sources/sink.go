@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"strings"
 	"sync"
@@ -181,7 +182,7 @@ func (a *application) writes(changes []schema.Mapped) (u changelog.Unit, err err
 				late, err := ids[c.Collection+"/"+op.ID].Over(values, old, op)
 				a.late = a.late || late
 				if err == nil && !late {
-					err = s.fits(op.Data)
+					err = errors.Join(s.fits(op.Data), resource.CheckLabels("labels", op.Labels))
 				}
 				return err
 			}
