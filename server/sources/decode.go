@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -155,7 +156,19 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 		if !e.Time().IsZero() {
 			out.Time = e.Time()
 		}
-		out.Attributes = e.Extensions()
+		out.Attributes = map[string]any{}
+		for name, value := range e.Extensions() {
+			switch value.(type) {
+			case bool, int32, string, []byte:
+			default: // the SDK's own types
+				text, err := types.Format(value)
+				if err != nil {
+					return bad("the attribute %s: %v", name, err)
+				}
+				value = text
+			}
+			out.Attributes[name] = value
+		}
 		return d.cloudData(out, e.DataContentType(), e.Data())
 	}
 	if v := attributes["specversion"]; v != "1.0" {
