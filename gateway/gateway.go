@@ -54,8 +54,8 @@ type Config struct {
 	// Page serves what no route takes, `/` above all, outside of /v1/. Default: 404.
 	Page http.Handler
 	// Sources gives what takes requests at /v1/sources/ID, whoever sends them: it checks
-	// what they show; nil: nothing does. Default: nothing.
-	Sources func(id string) http.Handler
+	// what they show. Default: nothing does.
+	Sources func(id string) (http.Handler, error)
 	// Recorder is told of unary calls. Default: nobody.
 	Recorder Recorder
 	// MaxRequestBytes bounds the body of a request. Default: 8 MiB.

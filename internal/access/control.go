@@ -97,7 +97,7 @@ func New(ctx context.Context, cfg ControlConfig) (*Control, error) {
 	if cfg.Limited == nil {
 		cfg.Limited = func(string) {}
 	}
-	c := &Control{auditor: &auditor{}, calls: buckets{rate: cfg.Limits.Calls}, filters: buckets{rate: float64(cfg.Limits.FilterTime.Microseconds()), burst: 1}, delays: buckets{rate: delays * float64(cfg.Limits.FilterTime.Microseconds()), burst: 0.1}, failures: buckets{rate: cfg.Limits.Failures}, cfg: cfg, logger: cfg.Logger, seen: map[string]uint64{}, policies: map[string]*policy{}, fixed: map[string]*policy{},
+	c := &Control{auditor: &auditor{}, calls: buckets{rate: cfg.Limits.Calls}, filters: buckets{rate: float64(cfg.Limits.FilterTime.Microseconds()), burst: 1}, delays: buckets{rate: delays * float64(cfg.Limits.FilterTime.Microseconds()), burst: 0.05}, failures: buckets{rate: cfg.Limits.Failures}, cfg: cfg, logger: cfg.Logger, seen: map[string]uint64{}, policies: map[string]*policy{}, fixed: map[string]*policy{},
 		keys: map[string]*watchroutev1.ApiKey{}, fixedKeys: map[string]*watchroutev1.ApiKey{}, grants: map[string]*watchroutev1.Grant{}}
 	if err := c.compileOwn(); err != nil {
 		return nil, err

@@ -132,8 +132,8 @@ func TestControl_FilterTime(t *testing.T) {
 	refused(grant("ann", "others").Spent(0))
 	refused(ann.Delayed(0))
 	// All of them together may delay a collection, but not another, for so long.
-	fine(grant("ben", "notes").Delayed(18 * time.Millisecond))
-	refused(grant("cem", "notes").Delayed(18 * time.Millisecond))
+	fine(grant("ben", "notes").Delayed(9 * time.Millisecond))
+	refused(grant("cem", "notes").Delayed(9 * time.Millisecond))
 	refused(grant("dan", "notes").Delayed(0))
 	fine(grant("dan", "notes").Spent(0))
 	fine(grant("dan", "others").Delayed(0))

@@ -3,8 +3,11 @@ package hub
 import "time"
 
 const (
-	// maxPause bounds pacing: what happens after a long pass waits no longer.
-	maxPause = 20 * time.Millisecond
+	// maxPause bounds pacing: what happens after a long pass waits no longer. Nor does it
+	// for longer than pausePerWatch for each watch of the pass, which is several times what
+	// one takes: what is more is others' work, of which a pass must not be taken for long.
+	maxPause      = 20 * time.Millisecond
+	pausePerWatch = 50 * time.Microsecond
 	// A pass over fewer watches, or one that took less time, is followed at once.
 	pacedWatches = 16
 	pacedTime    = 100 * time.Microsecond
@@ -32,10 +35,11 @@ func (p Pass) Rest(watches int) time.Duration {
 	if watches < pacedWatches || passed < pacedTime {
 		return 0
 	}
+	most := min(maxPause, time.Duration(watches)*pausePerWatch)
 	if p.computed == 0 {
-		return min(passed, maxPause)
+		return min(passed, most)
 	}
-	if more := min(2*(cpuTime()-p.computed), 2*maxPause) - passed; more >= pacedTime {
+	if more := min(2*(cpuTime()-p.computed), 2*most) - passed; more >= pacedTime {
 		return more
 	}
 	return 0

@@ -96,7 +96,7 @@ func Start(ctx context.Context, cfg config.Config, logger *slog.Logger) (_ *Node
 		undo = append(undo, n.certificates.Close)
 	}
 	n.log, err = local.Open(ctx, local.Config{Dir: cfg.Data, CommitDelay: cfg.CommitDelay, Logger: logger.With("part", "log"), Retention: changelog.Retention{
-		Age: cfg.RetentionAge, MinAge: cfg.RetentionMinAge, Bytes: int64(cfg.RetentionBytes), Tombstones: cfg.RetentionTombstones,
+		Age: cfg.RetentionAge, MinAge: cfg.RetentionMinAge, Bytes: int64(cfg.RetentionBytes), Tombstones: cfg.RetentionTombstones, RequestIDs: cfg.RetentionRequestIDs,
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)

@@ -6,6 +6,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -152,6 +153,7 @@ func eventEnvironment(kind EventKind, desc protoreflect.MessageDescriptor) (*cel
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserRecursionLimit(maxNesting),
 		cel.ExpressionNestingDepthLimit(maxNesting),
+		ext.Strings(), // topics and keys have parts
 	}
 	for _, f := range eventFields {
 		options = append(options, cel.Variable(f.name, f.typ))

@@ -815,3 +815,18 @@ func BenchmarkMapping(b *testing.B) {
 		}
 	})
 }
+
+// TestMapping_PartsOfTopics: a topic's level is an id.
+func TestMapping_PartsOfTopics(t *testing.T) {
+	r, err := NewRegistry(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.Mapping("m", EventJSON, nil, &watchroutev1.Mapping{Collection: "things", Id: "event.topic.split('/')[1]", Action: &watchroutev1.Mapping_Put{Put: "data"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Changes(&Event{Topic: "plant/7/temperature", Data: EventData{JSON: []byte(`{}`)}}); err != nil || len(got) != 1 || got[0].ID != "7" {
+		t.Errorf("%v, %v", got, err)
+	}
+}

@@ -79,6 +79,7 @@ type Config struct {
 	RetentionMinAge     time.Duration `name:"retention-min-age" env:"WATCHROUTE_RETENTION_MIN_AGE" default:"1m" placeholder:"DURATION" help:"Keep them at least this long, whatever their size. Default: ${default}."`
 	RetentionBytes      Bytes         `name:"retention-bytes" env:"WATCHROUTE_RETENTION_BYTES" default:"1GiB" placeholder:"BYTES" help:"Keep at most about this much of superseded changes, for each collection. Default: ${default}."`
 	RetentionTombstones time.Duration `name:"retention-tombstones" env:"WATCHROUTE_RETENTION_TOMBSTONES" default:"24h" placeholder:"DURATION" help:"Remember deletions this long, at least as long as retention-age. Default: ${default}."`
+	RetentionRequestIDs time.Duration `name:"retention-request-ids" env:"WATCHROUTE_RETENTION_REQUEST_IDS" default:"1h" placeholder:"DURATION" help:"Remember request ids, and ids of events, this long: so long a repeat changes nothing. Default: ${default}."`
 
 	// CommitDelay is the most time that a write waits for others, where many come, to
 	// share an fsync with them; 0: none waits.
@@ -169,7 +170,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for name, d := range map[string]time.Duration{"retention-age": c.RetentionAge, "retention-min-age": c.RetentionMinAge,
-		"retention-tombstones": c.RetentionTombstones, "drain-time": c.DrainTime, "drain-spread": c.DrainSpread} {
+		"retention-tombstones": c.RetentionTombstones, "retention-request-ids": c.RetentionRequestIDs, "drain-time": c.DrainTime, "drain-spread": c.DrainSpread} {
 		if d <= 0 {
 			bad(name, "%v is not more than 0", d)
 		}

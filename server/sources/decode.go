@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"fmt"
 	"mime"
 	"strings"
 	"unicode/utf8"
@@ -145,9 +146,9 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 		}
 	}
 	if media == structured || attributes["specversion"] == "" {
-		var e event.Event
-		if err := e.UnmarshalJSON(in.Value); err != nil {
-			return bad("not a CloudEvent: %v", err)
+		e, err := unmarshal(in.Value)
+		if err != nil {
+			return bad("not a CloudEvent: %s", strings.ToValidUTF8(err.Error(), "\uFFFD"))
 		}
 		if err := e.Validate(); err != nil {
 			return bad("not a valid CloudEvent: %v", err)
@@ -198,6 +199,16 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 		}
 	}
 	return d.cloudData(out, contentType, in.Value)
+}
+
+// unmarshal reads a structured event. The SDK panics at some texts that are not one.
+func unmarshal(text []byte) (e event.Event, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	return e, e.UnmarshalJSON(text)
 }
 
 // cloudData reads what a CloudEvent is about.

@@ -102,7 +102,7 @@ func TestDecode_CloudEvents(t *testing.T) {
 	old.Headers["ce-specversion"] = "0.3"
 	delete(noID.Headers, "ce-id")
 	badTime.Headers["ce-time"] = "yesterday"
-	for want, e := range map[string]Event{"specversion": old, "id": noID, "time": badTime, "not a": {Value: []byte(`{"a":1}`)}} {
+	for want, e := range map[string]Event{"specversion": old, "id": noID, "time": badTime, "not a": {Value: []byte(`{"a":1}`)}, "CloudEvent": {Value: []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":1}`)}} {
 		if _, err := d.decode(&e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}

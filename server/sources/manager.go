@@ -70,6 +70,7 @@ type Manager struct {
 	runners map[string]*runner
 	dirty   map[string]struct{} // sources that may have changed
 	replays map[string]struct{} // dead letters that somebody wants to be tried again
+	begun   bool                // what there was at the start was seen to
 }
 
 // New makes a Manager. Its errors name the sources of the configuration that are wrong.
@@ -119,8 +120,8 @@ func (m *Manager) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	m.see() // who posts to a source finds it as soon as the node is ready
 	m.work.Go(m.follow)
-	m.wake()
 	return nil
 }
 
@@ -193,18 +194,26 @@ func (m *Manager) follow() {
 		case <-m.signal:
 		case <-tick.C:
 		}
-		m.mu.Lock()
-		dirty, replays := m.dirty, m.replays
-		m.dirty, m.replays = map[string]struct{}{}, map[string]struct{}{}
-		m.mu.Unlock()
-		for id := range dirty {
-			m.retry("a source", id, m.dirty, m.reconcile(id))
-		}
-		for id := range replays {
-			m.retry("a dead letter", id, m.replays, m.replay(id))
-		}
-		m.tell()
+		m.see()
 	}
+}
+
+// see does what has changed, once.
+func (m *Manager) see() {
+	m.mu.Lock()
+	dirty, replays := m.dirty, m.replays
+	m.dirty, m.replays = map[string]struct{}{}, map[string]struct{}{}
+	m.mu.Unlock()
+	for id := range dirty {
+		m.retry("a source", id, m.dirty, m.reconcile(id))
+	}
+	for id := range replays {
+		m.retry("a dead letter", id, m.replays, m.replay(id))
+	}
+	m.mu.Lock()
+	m.begun = true
+	m.mu.Unlock()
+	m.tell()
 }
 
 // retry lets what failed be done again with the next tick.
@@ -245,11 +254,11 @@ func (m *Manager) reconcile(id string) error {
 	}
 	if r != nil {
 		r.stop()
+	}
+	if s == nil {
 		m.mu.Lock()
 		delete(m.runners, id)
 		m.mu.Unlock()
-	}
-	if s == nil {
 		delete(m.statuses, id)
 		m.cfg.Observer.SourceGone(id)
 		_, err := m.cfg.Log.Write(m.ctx, changelog.Write{Collection: StatusOf, Ops: []changelog.Op{{ID: id, Delete: true}}})
@@ -327,15 +336,21 @@ func (m *Manager) replay(id string) error {
 	return err
 }
 
-// Handler gives what takes requests for a source, such as a webhook; nil: nothing does.
-func (m *Manager) Handler(id string) http.Handler {
+// Handler gives what takes requests for a source, such as a webhook. The errors' reasons
+// are NotFound, and StoreUnavailable where it does not run now.
+func (m *Manager) Handler(id string) (http.Handler, error) {
 	m.mu.Lock()
-	r := m.runners[id]
+	r, begun := m.runners[id], m.begun
 	m.mu.Unlock()
-	if r == nil {
-		return nil
+	if r != nil {
+		if h := r.handler(); h != nil {
+			return h, nil
+		}
 	}
-	return r.handler()
+	if r != nil && r.source.GetWebhook() == nil || r == nil && begun {
+		return nil, resource.Errorf(resource.NotFound, "no source %q takes requests", id).With("name", Collection+"/"+id)
+	}
+	return nil, resource.Errorf(resource.StoreUnavailable, "the source %q does not run now", id).After(time.Second)
 }
 
 // Checks say what is wrong with what is to be written to the manager's collections, by
