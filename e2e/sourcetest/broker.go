@@ -31,3 +31,23 @@ type Event struct {
 	N   int
 	Pad string
 }
+
+// What a Broker may also be.
+type (
+	// Sharer has more than one topic, queue, stream or table.
+	Sharer interface {
+		// Another gives the same real broker with another topic, queue, stream or table.
+		// What it opens is closed when t ends.
+		Another(t testing.TB) Broker
+	}
+	// Tracer can set headers.
+	Tracer interface {
+		// PublishTraced is Publish of one event with the header `traceparent`.
+		PublishTraced(t testing.TB, node *process.Server, event Event, traceparent string)
+	}
+	// BareReader can read the events without Watchroute.
+	BareReader interface {
+		// ReadBare reads the first n events with the bare client library, as fast as it goes.
+		ReadBare(t testing.TB, n int)
+	}
+)

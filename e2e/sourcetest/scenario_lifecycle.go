@@ -1,0 +1,125 @@
+package sourcetest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// isTakenUpAndDown: whatever is done to the source while events come, it goes on where it
+// was, and does nothing while it is not there.
+func isTakenUpAndDown(w *world) {
+	w.look()
+	w.run()
+	over := w.comes(2500)
+	w.write(paused)
+	w.becomes(isPaused)
+	w.isStill()
+	w.write()
+	w.becomes(running)
+
+	w.comesOn()
+	mark := w.statuses.mark()
+	w.must(http.MethodDelete, sourcesOf+"/"+w.id, nil)
+	w.saysGone(mark)
+	w.isStill()
+	w.write()
+	w.becomes(running)
+
+	w.comesOn()
+	for i := range 3 { // each is another source than the one before, and is taken up anew
+		w.write(func(source map[string]any) { source["note"] = fmt.Sprint(i) })
+	}
+	w.waits(over)
+	w.settles()
+}
+
+// comes lets events come in the background, and returns in the middle of them. Those that
+// are posted come before it returns: they need the node.
+func (w *world) comes(count int) <-chan struct{} {
+	w.Helper()
+	if w.connector.Posts {
+		over := make(chan struct{})
+		close(over)
+		w.publish(w.producer.next(w.soon()))
+		return over
+	}
+	over := w.publishing(count)
+	w.reaches(w.soon())
+	return over
+}
+
+// comesOn returns when some more have come.
+func (w *world) comesOn() {
+	w.Helper()
+	if w.connector.Posts {
+		w.publish(w.producer.next(100))
+		return
+	}
+	w.reaches(w.soon())
+}
+
+// isStill checks that nothing happens to things while events are published.
+func (w *world) isStill() {
+	w.Helper()
+	before := w.head()
+	if !w.connector.Posts {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		seen := w.journal.events()
+		if !w.producer.wait(ctx, func() bool { return w.producer.made >= seen+ahead-chunk }) {
+			w.Fatalf("nobody publishes")
+		}
+	}
+	if after := w.head(); after != before {
+		w.Errorf("things have changed %d times while nothing reads", after-before)
+	}
+}
+
+// saysGone waits until the source has no status any more.
+func (w *world) saysGone(mark int) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if !w.statuses.wait(ctx, func() bool { return len(w.statuses.all) > mark && w.statuses.lastLocked() == nil }) {
+		w.Fatalf("the source is deleted, and its status is still there: %s", w.statuses.text())
+	}
+	if a := w.call(http.MethodGet, statusOf+"/"+w.id, nil); a.status != http.StatusNotFound {
+		w.Errorf("the status of a source that is deleted: %d %s", a.status, a.Data)
+	}
+}
+
+// nodeIsRestarted: in order, while events come.
+func nodeIsRestarted(w *world) {
+	w.look()
+	w.run()
+	over := w.publishing(2000)
+	for range 3 {
+		w.reaches(w.soon())
+		w.node.Stop()
+		w.node.Start()
+	}
+	w.waits(over)
+	w.settles()
+}
+
+// nodeIsKilled: by SIGKILL while events come, now and then once more while it starts.
+func nodeIsKilled(w *world) {
+	w.look()
+	w.run()
+	over := w.publishing(3000)
+	for i := range w.connector.Kills {
+		w.reaches(w.soon())
+		<-time.After(time.Duration(w.chance.IntN(20)) * time.Millisecond) // anywhere
+		w.node.Kill()
+		w.node.Start()
+		if i%2 == 1 {
+			<-time.After(time.Duration(w.chance.IntN(300)) * time.Millisecond)
+			w.node.Kill()
+			w.node.Start()
+		}
+	}
+	w.waits(over)
+	w.settles()
+}
