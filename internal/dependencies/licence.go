@@ -75,6 +75,9 @@ func recognizeLicences(text string) []string {
 	if slices.Contains(found, "MPL-2.0") { // whose text speaks of the GNU licences
 		found = slices.DeleteFunc(found, func(licence string) bool { return strings.HasSuffix(licence, "GPL") })
 	}
+	if strings.Contains(text, "eclipse public license v2.0 and eclipse distribution license v1.0") { // one may choose
+		return []string{"BSD-3-Clause"}
+	}
 	slices.Sort(found)
 	return slices.Compact(found)
 }

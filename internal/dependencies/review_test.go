@@ -11,14 +11,15 @@ import (
 
 func TestRecognizeLicences_KnowsThemByTheirWords(t *testing.T) {
 	for text, want := range map[string][]string{
-		"Apache License\n   Version 2.0, January 2004":                                                                {"Apache-2.0"},
-		"Permission is hereby granted, free of charge,\nto any person obtaining a copy":                               {"MIT"},
-		"Redistribution and use in source and binary forms ... Neither the name of Google":                            {"BSD-3-Clause"},
-		"Redistribution and use in source and binary forms, with or without":                                          {"BSD-2-Clause"},
-		"Permission to use, copy, modify, and distribute this software for any purpose":                               {"ISC"},
-		"Mozilla Public License Version 2.0 ... the GNU General Public License, Version 2.0":                          {"MPL-2.0"},
-		"GNU GENERAL PUBLIC LICENSE Version 3":                                                                        {"GPL"},
-		"Apache License Version 2.0 ... Permission is hereby granted, free of charge, to any person obtaining a copy": {"Apache-2.0", "MIT"},
+		"Apache License\n   Version 2.0, January 2004":                                                                   {"Apache-2.0"},
+		"Permission is hereby granted, free of charge,\nto any person obtaining a copy":                                  {"MIT"},
+		"Redistribution and use in source and binary forms ... Neither the name of Google":                               {"BSD-3-Clause"},
+		"Redistribution and use in source and binary forms, with or without":                                             {"BSD-2-Clause"},
+		"Permission to use, copy, modify, and distribute this software for any purpose":                                  {"ISC"},
+		"Mozilla Public License Version 2.0 ... the GNU General Public License, Version 2.0":                             {"MPL-2.0"},
+		"terms of the Eclipse Public License v2.0\nand Eclipse Distribution License v1.0 ... GNU General Public License": {"BSD-3-Clause"},
+		"GNU GENERAL PUBLIC LICENSE Version 3":                                                                           {"GPL"},
+		"Apache License Version 2.0 ... Permission is hereby granted, free of charge, to any person obtaining a copy":    {"Apache-2.0", "MIT"},
 		"All rights reserved.": nil,
 	} {
 		if got := recognizeLicences(text); !slices.Equal(got, want) {
