@@ -30,6 +30,13 @@ func TestMain(m *testing.M) {
 // serve runs a node and gives its gRPC address.
 func serve(t *testing.T, change func(*config.Config)) string {
 	t.Helper()
+	_, calls := serveBoth(t, change)
+	return calls
+}
+
+// serveBoth gives the address for HTTP, too.
+func serveBoth(t *testing.T, change func(*config.Config)) (http, calls string) {
+	t.Helper()
 	c := config.Default()
 	c.Data, c.HTTP, c.GRPC = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
 	if change != nil {
@@ -40,8 +47,8 @@ func serve(t *testing.T, change func(*config.Config)) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Stop(context.Background()) })
-	_, calls := n.Addresses()
-	return calls.String()
+	web, grpc := n.Addresses()
+	return web.String(), grpc.String()
 }
 
 // screen is what a command prints, while it runs.
