@@ -45,6 +45,11 @@ help: ## List the targets
 run: build ## Start a node with the shop contract, a live feed of orders and a page that shows them
 	@exec bin/watchroute demo $(ARGS)
 
+.PHONY: run-shop
+run-shop: build ## Run a shop, for real: services that publish to Kafka, and pages that see each step (make brokers BROKERS=kafka)
+	@(cd e2e && go build -o ../bin/shop ./shop)
+	exec bin/shop -watchroute bin/watchroute $(ARGS)
+
 .PHONY: test
 test: ## Install what is missing, then check and test everything
 	@$(MAKE) prepare

@@ -15,7 +15,10 @@ import (
 
 // What the client reads ahead. One fetch of each broker waits while others are taken.
 const (
-	fetchBytes     = 16 << 20
+	fetchBytes = 16 << 20
+	// fetchWait is how long a broker may wait for events to come. Partitions that are assigned
+	// meanwhile wait as long.
+	fetchWait      = 500 * time.Millisecond
 	partitionBytes = 4 << 20
 )
 
@@ -41,6 +44,7 @@ func (s *Source) options() ([]kgo.Opt, error) {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // they count in offsets
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(partitionBytes),
 	}
