@@ -10,6 +10,7 @@
 //	picture/    what a watcher knows, folded from what it was told, and counted
 //	brokers/    starts real brokers and databases
 //	sourcetest/ what every connector is tested with
+//	shop/       services on Kafka, and the pages of their customers: `make run-shop`
 //	browser/    drives Chromium; its npm folder also bundles the pages
 //
 // A test that cannot run says why: `go test -v` shows it as SKIP with the
