@@ -2,6 +2,8 @@ package sourcetest
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,10 +29,15 @@ func drain(w *world) {
 	for i := range drainKeys {
 		w.producer.keys = append(w.producer.keys, fmt.Sprintf("k%d", i))
 	}
-	w.producer.pad = strings.Repeat("x", drainPad)
+	text := noise(w.chance, 1<<20)
 	publish := func() {
 		for left := count; left > 0; left -= drainBatch {
-			w.publish(w.producer.next(min(left, drainBatch)))
+			events := w.producer.next(min(left, drainBatch))
+			for i := range events {
+				at := w.chance.IntN(len(text) - drainPad)
+				events[i].Pad = text[at : at+drainPad]
+			}
+			w.publish(events)
 		}
 	}
 	w.run()
@@ -63,17 +70,17 @@ func drain(w *world) {
 		<-time.After(again)
 	}
 	wall, cpu := time.Since(began), w.cpu()-before
-	text := fmt.Sprintf("%d events of %d bytes: %s", count, drainPad, cost(count, wall, cpu))
+	told := fmt.Sprintf("%d events of %d bytes: %s", count, drainPad, cost(count, wall, cpu))
 	if !w.connector.Posts {
-		text += fmt.Sprintf("; %v to the first", first.Sub(began).Round(time.Millisecond))
+		told += fmt.Sprintf("; %v to the first", first.Sub(began).Round(time.Millisecond))
 	}
 	if bare, ok := w.broker.(BareReader); ok {
 		began, before := time.Now(), ownCPU()
 		bare.ReadBare(w, count)
 		bareWall, bareCPU := time.Since(began), ownCPU()-before
-		text += fmt.Sprintf("\na bare client: %s; it takes %.2f of the time and %.2f of the CPU", cost(count, bareWall, bareCPU), ratio(bareWall, wall), ratio(bareCPU, cpu))
+		told += fmt.Sprintf("\na bare client: %s; it takes %.2f of the time and %.2f of the CPU", cost(count, bareWall, bareCPU), ratio(bareWall, wall), ratio(bareCPU, cpu))
 	}
-	w.Log(text)
+	w.Log(told)
 	if head := w.head(); head != base+count {
 		w.Errorf("%d events have made %d changes", count, head-base)
 	}
@@ -83,6 +90,15 @@ func drain(w *world) {
 			w.Errorf("things/%s is n %d, not %d", key, got, n)
 		}
 	}
+}
+
+// noise gives text that no broker's client can make much smaller.
+func noise(r *rand.Rand, size int) string {
+	var b strings.Builder
+	for b.Len() < size {
+		b.WriteString(strconv.FormatUint(r.Uint64(), 36))
+	}
+	return b.String()
 }
 
 func (w *world) cpu() time.Duration {

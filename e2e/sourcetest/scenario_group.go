@@ -38,7 +38,7 @@ func newGroup(w *world) *group {
 func groupIsHandedOver(w *world) {
 	g := newGroup(w)
 	g.run()
-	over := g.publishingBefore(g.both, 3000)
+	end := g.publishingBefore(g.both)
 	g.reaches(g.soon())
 	g.other.write()
 	g.other.goesOn()
@@ -48,7 +48,8 @@ func groupIsHandedOver(w *world) {
 	g.write()
 	g.becomes(running)
 	g.goesOn()
-	g.settles(over)
+	end()
+	g.settles()
 	var wrong []string
 	g.both.read(func() {
 		for event, times := range g.both.seen {
@@ -69,14 +70,15 @@ func groupMemberIsKilled(w *world) {
 	g := newGroup(w)
 	g.run()
 	g.other.write()
-	over := g.publishingBefore(g.both, 2500)
+	end := g.publishingBefore(g.both)
 	g.goesOn()
 	g.other.goesOn()
 	g.node.Kill()
 	killed := time.Now()
 	g.other.goesOn()
 	g.node.Start()
-	g.settles(over)
+	end()
+	g.settles()
 	w.Logf("all was read %v after the kill", time.Since(killed).Round(time.Millisecond))
 	twice := 0
 	g.both.read(func() {
@@ -94,9 +96,8 @@ func (w *world) goesOn() {
 }
 
 // settles waits until all that was published is in one log or the other.
-func (g *group) settles(over <-chan struct{}) {
+func (g *group) settles() {
 	g.Helper()
-	g.waits(over)
 	g.other.sound()
 	g.publish(g.producer.each())
 	last := g.producer.lasts()

@@ -12,7 +12,7 @@ import (
 func isTakenUpAndDown(w *world) {
 	w.look()
 	w.run()
-	over := w.comes(2500)
+	end := w.comes()
 	w.write(paused)
 	w.becomes(isPaused)
 	w.isStill()
@@ -31,23 +31,21 @@ func isTakenUpAndDown(w *world) {
 	for i := range 3 { // each is another source than the one before, and is taken up anew
 		w.write(func(source map[string]any) { source["note"] = fmt.Sprint(i) })
 	}
-	w.waits(over)
+	end()
 	w.settles()
 }
 
 // comes lets events come in the background, and returns in the middle of them. Those that
 // are posted come before it returns: they need the node.
-func (w *world) comes(count int) <-chan struct{} {
+func (w *world) comes() (end func()) {
 	w.Helper()
 	if w.connector.Posts {
-		over := make(chan struct{})
-		close(over)
 		w.publish(w.producer.next(w.soon()))
-		return over
+		return func() {}
 	}
-	over := w.publishing(count)
+	end = w.publishing()
 	w.reaches(w.soon())
-	return over
+	return end
 }
 
 // comesOn returns when some more have come.
@@ -94,13 +92,13 @@ func (w *world) saysGone(mark int) {
 func nodeIsRestarted(w *world) {
 	w.look()
 	w.run()
-	over := w.publishing(2000)
+	end := w.publishing()
 	for range 3 {
 		w.reaches(w.soon())
 		w.node.Stop()
 		w.node.Start()
 	}
-	w.waits(over)
+	end()
 	w.settles()
 }
 
@@ -108,7 +106,7 @@ func nodeIsRestarted(w *world) {
 func nodeIsKilled(w *world) {
 	w.look()
 	w.run()
-	over := w.publishing(3000)
+	end := w.publishing()
 	for i := range w.connector.Kills {
 		w.reaches(w.soon())
 		<-time.After(time.Duration(w.chance.IntN(20)) * time.Millisecond) // anywhere
@@ -120,6 +118,6 @@ func nodeIsKilled(w *world) {
 			w.node.Start()
 		}
 	}
-	w.waits(over)
+	end()
 	w.settles()
 }

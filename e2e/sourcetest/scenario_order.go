@@ -1,11 +1,13 @@
 package sourcetest
 
-// keepsOrder: some thousand events of twenty keys, at random.
+// keepsOrder: some thousand events of twenty keys, at random, at once and little by little.
 func keepsOrder(w *world) {
 	w.look()
 	w.run()
 	w.publish(w.producer.next(1000))
-	w.waits(w.publishing(2000))
+	end := w.publishing()
+	w.reaches(2000)
+	end()
 	w.settles()
 }
 

@@ -16,15 +16,16 @@ const noticed = 3 * time.Second
 func brokerIsKilled(w *world) {
 	w.look()
 	w.run()
-	over := w.publishing(1500)
+	end := w.publishing()
 	w.reaches(w.soon())
 	mark, began := w.statuses.mark(), time.Now()
 	if !w.broker.Restart(w) {
-		w.waits(over)
+		end()
 		w.Skip("there is no broker that could be restarted")
 	}
 	away := time.Since(began)
-	w.waits(over)
+	w.reaches(w.soon())
+	end()
 	w.settles()
 	said := w.statuses.said(mark, backingOff)
 	w.Logf("the broker was away for %v; the source said that it backs off: %v", away.Round(time.Millisecond), said)

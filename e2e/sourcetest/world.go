@@ -24,6 +24,8 @@ const (
 	// it publishes at a time.
 	ahead = 500
 	chunk = 50
+	// pace is how long it rests between two of these.
+	pace = 10 * time.Millisecond
 )
 
 // The states, for short.
@@ -132,26 +134,37 @@ func (w *world) publish(events []Event) {
 	w.sound()
 }
 
-// publishing publishes so many events in the background, not too far ahead of what is
-// seen. The channel is closed when all are published, or the test has failed.
-func (w *world) publishing(count int) <-chan struct{} { return w.publishingBefore(w.journal, count) }
+// publishing publishes events in the background, not too fast and not too far ahead of
+// what is seen, until it is ended, which waits for it.
+func (w *world) publishing() (end func()) { return w.publishingBefore(w.journal) }
 
-func (w *world) publishingBefore(seen *journal, count int) <-chan struct{} {
+func (w *world) publishingBefore(seen *journal) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
-		defer cancel()
 		base := seen.events() - w.producer.count()
-		for left := count; left > 0; left -= chunk {
-			w.broker.Publish(w, w.node, w.producer.next(min(chunk, left)))
+		for ctx.Err() == nil && !w.Failed() {
+			w.broker.Publish(w, w.node, w.producer.next(chunk))
 			made := w.producer.count()
-			if !seen.wait(ctx, func() bool { return seen.count-base >= made-ahead || len(seen.wrong) > 0 }) || w.Failed() {
-				return
+			seen.wait(ctx, func() bool { return seen.count-base >= made-ahead || len(seen.wrong) > 0 })
+			select {
+			case <-time.After(pace):
+			case <-ctx.Done():
 			}
 		}
 	}()
-	return over
+	w.Cleanup(cancel)
+	return func() {
+		w.Helper()
+		cancel()
+		select {
+		case <-over:
+		case <-time.After(patience):
+			w.Fatalf("publishing does not end; %d events are seen\nthe source: %s", w.journal.events(), w.statuses.text())
+		}
+		w.sound()
+	}
 }
 
 // soon gives a number of events that are seen before long.
@@ -188,17 +201,6 @@ func (w *world) until(what string, holds func() bool) {
 		w.Fatalf("it does not come to this in %v: %s; %d events are seen\n%s\nthe source: %s\nthe watch: %v", patience, what, w.journal.events(),
 			w.journal.faults(w.producer.lasts()), w.statuses.text(), w.live.why())
 	}
-}
-
-// waits waits until what publishes is done.
-func (w *world) waits(over <-chan struct{}) {
-	w.Helper()
-	select {
-	case <-over:
-	case <-time.After(3 * patience):
-		w.Fatalf("publishing does not end; %d events are seen\nthe source: %s", w.journal.events(), w.statuses.text())
-	}
-	w.sound()
 }
 
 // settles gives each key one event more, and compares what was published with what the

@@ -7,6 +7,8 @@ import (
 	"github.com/watchroute/watchroute/server/sources/mqtt"
 	"github.com/watchroute/watchroute/server/sources/nats"
 	"github.com/watchroute/watchroute/server/sources/postgres"
+	"github.com/watchroute/watchroute/server/sources/rabbitmq"
+	"github.com/watchroute/watchroute/server/sources/redis"
 	"github.com/watchroute/watchroute/server/sources/webhook"
 )
 
@@ -17,6 +19,8 @@ func All() map[string]sources.Connector {
 		"mqtt":     mqtt.New,
 		"nats":     nats.New,
 		"postgres": postgres.New,
+		"rabbitmq": rabbitmq.New,
+		"redis":    redis.New,
 		"webhook":  webhook.New,
 	}
 }

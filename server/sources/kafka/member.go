@@ -81,7 +81,7 @@ func (m *member) run(ctx context.Context) error {
 		fetches := m.client.PollRecords(poll, m.MaxEvents)
 		cancel()
 		err := m.failure(ctx, fetches)
-		if err == nil && standing && !connected {
+		if err == nil && !connected && (standing || !fetches.Empty()) {
 			connected = true
 			m.to.Connected()
 		}

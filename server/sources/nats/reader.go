@@ -110,51 +110,72 @@ func (r *reader) pass(ctx context.Context) error {
 	return err
 }
 
-// take makes a message durable, and those that wait behind it.
-func (r *reader) take(ctx context.Context, first jetstream.Msg) error {
+// batch is what reader.events are.
+type batch struct {
+	last    uint64 // sequence
+	pending uint64 // what the server has behind it
+	// gap is the first sequence that is not there; 0: none is missing. So many events come
+	// before it.
+	gap    uint64
+	before int
+}
+
+// gather makes events of a message, and of those that wait behind it.
+func (r *reader) gather(m jetstream.Msg) (batch, error) {
 	r.events = r.events[:0]
-	var pending uint64
-	last, gap := r.passed, uint64(0)
-	for m, more := first, true; more; {
+	b := batch{last: r.passed}
+	for {
 		at, err := m.Metadata()
 		if err != nil {
-			return err
+			return b, err
 		}
 		if r.received++; at.Sequence.Consumer != r.received {
-			return fmt.Errorf("message %d of the consumer came, and %d was expected", at.Sequence.Consumer, r.received)
+			return b, fmt.Errorf("message %d of the consumer came, and %d was expected", at.Sequence.Consumer, r.received)
 		}
 		seq := at.Sequence.Stream
-		if seq > last+1 && gap == 0 && !r.open {
-			gap = last + 1
+		if seq > b.last+1 && b.gap == 0 && !r.open {
+			b.gap, b.before = b.last+1, len(r.events)
 		}
 		r.open = false
-		last, pending = max(last, seq), at.NumPending
+		b.last, b.pending = max(b.last, seq), at.NumPending
 		r.events = append(r.events, event(m, at))
-		more = false
-		if len(r.events) < r.MaxEvents {
-			select {
-			case m = <-r.messages:
-				more = true
-			default:
-			}
+		if len(r.events) == r.MaxEvents {
+			return b, nil
+		}
+		select {
+		case m = <-r.messages:
+		default:
+			return b, nil
 		}
 	}
-	if gap != 0 {
+}
+
+// take makes a message durable, and those that wait behind it.
+func (r *reader) take(ctx context.Context, first jetstream.Msg) error {
+	b, err := r.gather(first)
+	if err != nil {
+		return err
+	}
+	defer clear(r.events) // they hold what was received
+	if b.gap != 0 {
 		state, _, err := r.look(ctx)
 		if err == nil {
-			err = r.check(state, gap)
+			err = r.check(state, b.gap)
+		}
+		if sources.IsPermanent(err) && b.before > 0 { // these are not gone
+			if failed := r.to.Take(ctx, r.events[:b.before]); failed != nil {
+				return failed
+			}
 		}
 		if err != nil {
 			return r.because(err)
 		}
 	}
-	err := r.to.Take(ctx, r.events)
-	clear(r.events) // they hold what was received
-	if err != nil {
+	if err := r.to.Take(ctx, r.events); err != nil {
 		return err
 	}
-	r.passed = last
-	r.to.Lag("", int64(pending)+int64(len(r.messages)))
+	r.passed = b.last
+	r.to.Lag("", int64(b.pending))
 	return nil
 }
 

@@ -21,7 +21,7 @@ type log struct {
 	connected bool
 	takes     [][]string
 	last      sources.Event
-	lag       int64
+	lags      []int64
 	// taking, if it is set, is called before events are taken.
 	taking func() error
 }
@@ -30,7 +30,7 @@ func newLog() *log { return new(log) }
 
 func (l *log) Connected() { l.connected = true }
 
-func (l *log) Lag(_ string, events int64) { l.lag = events }
+func (l *log) Lag(_ string, events int64) { l.lags = append(l.lags, events) }
 
 func (l *log) Take(_ context.Context, events []sources.Event) error {
 	if l.taking != nil {
@@ -187,6 +187,24 @@ func TestBegin_BehindThePosition(t *testing.T) {
 	}
 }
 
+func TestBegin_WhatGoesBeforeThereIsAConsumer(t *testing.T) {
+	for _, tc := range []struct {
+		position string
+		start    watchroutev1.SourceStart
+		gone     bool
+	}{{"", watchroutev1.SourceStart_EARLIEST, false}, {"", watchroutev1.SourceStart_LATEST_EVENT, true}, {"5", 0, true}} {
+		s := open(t, tc.position, 3, 9, func(n *watchroutev1.NatsSource) { n.Start = tc.start })
+		start, err := s.begin(tc.position, &s.info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.info.State.FirstSeq, s.info.State.LastSeq = 20, 30
+		if err := s.check(&s.info, start); sources.IsPermanent(err) != tc.gone {
+			t.Errorf("from %q, %v: got %v", tc.position, tc.start, err)
+		}
+	}
+}
+
 func TestRead_TakesWhatHasComeAndWaitsForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, "", 1, 0)
@@ -210,11 +228,22 @@ func TestRead_TakesWhatHasComeAndWaitsForNothing(t *testing.T) {
 		if len(s.log.takes) != 3 || !slices.Equal(s.log.taken(), []string{"1", "2", "3", "4", "5"}) || !slices.Equal(s.log.takes[2], []string{"3", "4", "5"}) {
 			t.Errorf("took %q", s.log.takes)
 		}
-		if s.log.lag != 0 {
-			t.Errorf("the lag is %d", s.log.lag)
-		}
 		if time.Since(began) != 0 {
 			t.Errorf("it waited for %v", time.Since(began))
+		}
+	})
+}
+
+func TestRead_TellsTheLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, "", 1, 0)
+		s.MaxEvents = 2
+		s.deliver(1, 2, 3, 4, 5)
+		s.start()
+		synctest.Wait()
+		_ = s.end()
+		if !slices.Equal(s.log.lags, []int64{3, 1, 0}) {
+			t.Errorf("the lag was %d", s.log.lags)
 		}
 	})
 }
@@ -290,10 +319,10 @@ func TestRead_WhatIsGoneEndsItBeforeWhatComesBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, "2", 1, 9)
 		s.info.State.FirstSeq = 7
-		s.start()
 		s.deliver(3, 7, 8)
+		s.start()
 		says(t, <-s.ended, true, "messages 4 to 6 of the stream ORDERS are gone", "from 7 on")
-		if got := s.log.taken(); len(got) > 0 {
+		if got := s.log.taken(); !slices.Equal(got, []string{"3"}) {
 			t.Errorf("took %q", got)
 		}
 	})
