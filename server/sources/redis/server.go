@@ -29,7 +29,7 @@ type server interface {
 	Close() error
 }
 
-var errNoAnswer = errors.New("Redis gives no answer")
+var errNoAnswer = errors.New("no answer from Redis")
 
 // client is a connection to a real one.
 type client struct{ *redis.Client }
@@ -87,7 +87,7 @@ func (c *client) Read(ctx context.Context, from []place, most int) ([]state, err
 	for _, stream := range read.Val() {
 		i := slices.IndexFunc(from, func(p place) bool { return p.key == stream.Stream })
 		if i < 0 {
-			return nil, fmt.Errorf("Redis gives the stream %s, which was not asked for", stream.Stream)
+			return nil, fmt.Errorf("the stream %s was not asked for", stream.Stream)
 		}
 		for _, m := range stream.Messages {
 			states[i].entries = append(states[i].entries, entry{m.ID, m.Values})
