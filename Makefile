@@ -115,7 +115,7 @@ test-e2e: npm ## Test whole processes, browsers and faults
 		echo "test-e2e: skipped, there is no e2e/go.mod"
 		exit
 	fi
-	(cd e2e && go test $(TESTFLAGS) ./...)
+	(cd e2e && go test -p 1 $(TESTFLAGS) ./...) # most tests want the whole machine
 	cd e2e/peers && go test $(TESTFLAGS) ./...
 
 .PHONY: fuzz

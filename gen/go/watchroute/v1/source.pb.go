@@ -1156,8 +1156,7 @@ func (x *NatsSource) GetCredentialsFile() string {
 // RabbitmqSource reads a queue, or a stream.
 type RabbitmqSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// amqp://HOST:PORT/VHOST or amqps://; for a stream rabbitmq-stream:// or
-	// rabbitmq-stream+tls://. Neither has a name or a password in it.
+	// amqp://HOST:PORT/VHOST or amqps://, without a name or a password.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// Who connects. Empty: guest.
 	Login *Login `protobuf:"bytes,2,opt,name=login,proto3" json:"login,omitempty"`
@@ -1493,8 +1492,8 @@ func (x *PostgresSource) GetTls() *ClientTls {
 	return nil
 }
 
-// WebhookSource takes CloudEvents 1.0 over HTTP: structured, binary, or a batch. One of
-// the secrets must be given, or both.
+// WebhookSource takes CloudEvents 1.0 over HTTP: structured or a batch, and, where a token
+// is shown, binary. One of the secrets must be given; with both, callers show both.
 type WebhookSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Callers sign with it: hex of HMAC-SHA-256 of the body, in the header
@@ -1564,7 +1563,7 @@ type MqttSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// mqtt://HOST:PORT or mqtts://.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// Topic filters.
+	// Topic filters, such as plant/+/temperature.
 	Topics []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
 	// The client id, by which the broker knows the session. Empty: `watchroute-SOURCE_ID`.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`

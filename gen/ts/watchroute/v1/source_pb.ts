@@ -616,8 +616,7 @@ export const NatsSourceSchema: GenMessage<NatsSource> = /*@__PURE__*/
  */
 export type RabbitmqSource = Message<"watchroute.v1.RabbitmqSource"> & {
   /**
-   * amqp://HOST:PORT/VHOST or amqps://; for a stream rabbitmq-stream:// or
-   * rabbitmq-stream+tls://. Neither has a name or a password in it.
+   * amqp://HOST:PORT/VHOST or amqps://, without a name or a password.
    *
    * @generated from field: string url = 1;
    */
@@ -816,8 +815,8 @@ export const PostgresSourceSchema: GenMessage<PostgresSource> = /*@__PURE__*/
   messageDesc(file_watchroute_v1_source, 10);
 
 /**
- * WebhookSource takes CloudEvents 1.0 over HTTP: structured, binary, or a batch. One of
- * the secrets must be given, or both.
+ * WebhookSource takes CloudEvents 1.0 over HTTP: structured or a batch, and, where a token
+ * is shown, binary. One of the secrets must be given; with both, callers show both.
  *
  * @generated from message watchroute.v1.WebhookSource
  */
@@ -866,7 +865,7 @@ export type MqttSource = Message<"watchroute.v1.MqttSource"> & {
   url: string;
 
   /**
-   * Topic filters.
+   * Topic filters, such as plant/+/temperature.
    *
    * @generated from field: repeated string topics = 2;
    */
