@@ -24,11 +24,14 @@ func BenchmarkTake(b *testing.B) {
 		"literal": {Collection: "things", Id: "data.key", Action: &watchroutev1.Mapping_Put{Put: "{'n': data.n, 'pad': data.pad}"}},
 		"merge":   {Collection: "things", Id: "data.key", Action: &watchroutev1.Mapping_Merge{Merge: "data"}},
 	} {
-		b.Run(name, func(b *testing.B) { benchmarkTake(b, mapping) })
+		b.Run(name, func(b *testing.B) { benchmarkTake(b, mapping, false) })
+		if name == "put" {
+			b.Run("put by id", func(b *testing.B) { benchmarkTake(b, mapping, true) })
+		}
 	}
 }
 
-func benchmarkTake(b *testing.B, mapping *watchroutev1.Mapping) {
+func benchmarkTake(b *testing.B, mapping *watchroutev1.Mapping, ids bool) {
 	schemas, err := schema.NewRegistry(protoregistry.GlobalFiles)
 	if err != nil {
 		b.Fatal(err)
@@ -55,7 +58,11 @@ func benchmarkTake(b *testing.B, mapping *watchroutev1.Mapping) {
 	for n := 0; n < b.N; {
 		var batch []sources.Event
 		for ; n < b.N && len(batch) < 500; n++ {
-			batch = append(batch, sources.Event{Topic: "t", Partition: "t/0", Position: fmt.Sprint(n), Value: fmt.Appendf(nil, `{"key":"k%d","n":%d,"pad":"%s"}`, n%1000, n, pad)})
+			e := sources.Event{Topic: "t", Partition: "t/0", Position: fmt.Sprint(n), Value: fmt.Appendf(nil, `{"key":"k%d","n":%d,"pad":"%s"}`, n%1000, n, pad)}
+			if ids {
+				e.Position, e.ID = "", fmt.Sprintf("k%d-%d", n%1000, n)
+			}
+			batch = append(batch, e)
 		}
 		f.batches <- batch
 		if err := <-f.taken; err != nil {

@@ -42,6 +42,7 @@ func (g *Group) findRequest(c *collection, id string) (*Request, error) {
 	}
 	value, closer, err := g.s.db.Get(requestKey(c.number, id))
 	if errors.Is(err, pebble.ErrNotFound) {
+		g.remember(c, id, nil) // PutRequest asks again
 		return nil, nil
 	}
 	if err != nil {
