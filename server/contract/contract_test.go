@@ -156,14 +156,14 @@ func TestNew_BindsTheShopsContractAsItIsCompiledIn(t *testing.T) {
 	if set.Method("/shop.v1.OrderService/None") != nil {
 		t.Error("found a method that is not there")
 	}
-	if got := set.Schemas.Declared(); !slices.Equal(got, []string{"orders", "system.collections", "system.grants", "system.keys", "system.revocations"}) {
+	if got := set.Schemas.Declared(); !slices.Equal(got, []string{"orders", "system.collections", "system.deadletters", "system.grants", "system.keys", "system.revocations", "system.source-status", "system.sources"}) {
 		t.Errorf("collections %v", got)
 	}
 }
 
 func TestNew_BindsADescriptorSetBesideWhatIsCompiledIn(t *testing.T) {
 	set := load(t, mine(t).set())
-	if got := set.Schemas.Declared(); !slices.Equal(got, []string{"mine", "orders", "system.collections", "system.grants", "system.keys", "system.revocations"}) {
+	if got := set.Schemas.Declared(); !slices.Equal(got, []string{"mine", "orders", "system.collections", "system.deadletters", "system.grants", "system.keys", "system.revocations", "system.source-status", "system.sources"}) {
 		t.Errorf("collections %v", got)
 	}
 	if m := set.Method("/mine.v1.OrderService/WatchOrders"); m == nil || m.Collection != "mine" {
