@@ -17,7 +17,7 @@ func options(c Config, lock *pebble.Lock) *pebble.Options {
 		Lock:                        lock,
 		Logger:                      logger{c.Logger},
 		FormatMajorVersion:          pebble.FormatNewest,
-		CacheSize:                   c.CacheBytes,
+		CacheSize:                   c.CacheBytes + 4*c.MemTableBytes, // Pebble takes the tables in memory out of it
 		MemTableSize:                uint64(c.MemTableBytes),
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,

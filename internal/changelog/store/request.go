@@ -40,21 +40,31 @@ func (g *Group) findRequest(c *collection, id string) (*Request, error) {
 	if r, ok := g.request[name{c, id}]; ok {
 		return r, nil
 	}
-	value, closer, err := g.s.db.Get(requestKey(c.number, id))
-	if errors.Is(err, pebble.ErrNotFound) {
-		g.remember(c, id, nil) // PutRequest asks again
-		return nil, nil
-	}
-	if err != nil {
-		return nil, g.s.fail(err)
-	}
-	defer closer.Close()
-	r, err := decodeRequest(value)
+	r, err := g.s.readRequest(requestKey(c.number, id))
 	if err != nil {
 		return nil, g.s.fail(err)
 	}
 	g.remember(c, id, r)
 	return r, nil
+}
+
+// readRequest reads what is remembered under a key; nil where there is nothing, as there
+// mostly is: Get would read a block of the lowest level to find that out, since it does
+// not use the filters there.
+func (s *Store) readRequest(key []byte) (r *Request, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if !it.SeekPrefixGE(key) {
+		return nil, it.Error()
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	return decodeRequest(value)
 }
 
 // PutRequest remembers what a write did.
