@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,6 +14,8 @@ type forwarder struct {
 	addr   string // where it listens, or nobody does
 	target string
 	work   sync.WaitGroup
+
+	deaf atomic.Bool // what is said to the broker is lost
 
 	mu       sync.Mutex
 	listener net.Listener // nil: it is away
@@ -83,9 +86,23 @@ func (f *forwarder) forward(in net.Conn) {
 		_, _ = io.Copy(in, out) // one side has ended: both do
 		_ = in.Close()
 	})
-	_, _ = io.Copy(out, in)
+	_, _ = io.Copy(&ear{f, out}, in)
 	_ = out.Close()
 	back.Wait()
+}
+
+// ear hears nothing while its forwarder is deaf.
+type ear struct {
+	f   *forwarder
+	out net.Conn
+}
+
+// Write implements io.Writer.
+func (e *ear) Write(p []byte) (int, error) {
+	if e.f.deaf.Load() {
+		return len(p), nil
+	}
+	return e.out.Write(p)
 }
 
 func (f *forwarder) add(conns ...net.Conn) bool {

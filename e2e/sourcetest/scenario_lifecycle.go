@@ -88,36 +88,59 @@ func (w *world) saysGone(mark int) {
 	}
 }
 
-// nodeIsRestarted: in order, while events come.
+// nodeIsRestarted: in order, in the middle of what there is to read.
 func nodeIsRestarted(w *world) {
 	w.look()
 	w.run()
-	end := w.publishing()
-	for range 3 {
-		w.reaches(w.soon())
-		w.node.Stop()
-		w.node.Start()
-	}
-	end()
+	w.interrupt(2, func() { w.node.Stop() }, w.node.Start)
 	w.settles()
 }
 
-// nodeIsKilled: by SIGKILL while events come, now and then once more while it starts.
+// nodeIsKilled: by SIGKILL, in the middle of what there is to read, and now and then once
+// more while it starts.
 func nodeIsKilled(w *world) {
 	w.look()
 	w.run()
-	end := w.publishing()
-	for i := range w.connector.Kills {
-		w.reaches(w.soon())
-		<-time.After(time.Duration(w.chance.IntN(20)) * time.Millisecond) // anywhere
-		w.node.Kill()
+	w.interrupt(w.connector.Kills-1, w.node.Kill, func() {
 		w.node.Start()
-		if i%2 == 1 {
+		if w.chance.IntN(3) == 0 {
 			<-time.After(time.Duration(w.chance.IntN(300)) * time.Millisecond)
 			w.node.Kill()
 			w.node.Start()
 		}
-	}
-	end()
+	})
 	w.settles()
+}
+
+// backlog is how much there is to read when a node comes back.
+const backlog = 800
+
+// interrupt ends the node and starts it, once and then so often in the middle of a backlog,
+// while events come.
+func (w *world) interrupt(times int, stop, start func()) {
+	w.Helper()
+	if w.connector.Posts {
+		end := w.publishing()
+		for range times + 1 {
+			w.reaches(w.soon())
+			stop()
+			start()
+		}
+		end()
+		return
+	}
+	w.publish(w.producer.each()) // a source that has taken nothing yet begins anew
+	w.reaches(keys)
+	end := func() {}
+	for range times {
+		stop()
+		end()
+		w.publish(w.producer.next(backlog))
+		start()
+		end = w.publishing()
+		w.reaches(w.journal.events() + 1 + w.chance.IntN(backlog/2))
+	}
+	stop()
+	start()
+	end()
 }

@@ -1,11 +1,13 @@
 package sourcetest
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,16 +40,7 @@ func brokerIsKilled(w *world) {
 // source runs by itself.
 func backsOff(w *world) {
 	w.look()
-	raw, err := json.Marshal(w.source)
-	if err != nil {
-		w.Fatal(err)
-	}
-	text, start, stop := w.needs(string(raw))
-	source := w.source
-	w.source = nil
-	if err := json.Unmarshal([]byte(text), &w.source); err != nil {
-		w.Fatal(err)
-	}
+	start, stop, _ := w.needs()
 	mark := w.statuses.mark()
 	w.write()
 	w.says(mark, backingOff)
@@ -64,7 +57,36 @@ func backsOff(w *world) {
 		w.becomes(running)
 	}
 	w.settles()
-	w.source = source
+}
+
+// unheard is how long a broker may give events whose acknowledgements it does not get.
+const unheard = time.Second
+
+// acknowledgementsAreLost: the broker hears nothing of what was taken, and gives it again
+// if it does not know by positions.
+func acknowledgementsAreLost(w *world) {
+	w.look()
+	start, stop, deaf := w.needs()
+	start()
+	w.run()
+	for range 2 {
+		w.publish(w.producer.next(200))
+		w.until("all that was published is seen", func() bool { return w.journal.hasLocked(w.producer.lasts()) })
+		deaf.Store(true)
+		w.publish(w.producer.next(200))
+		last := w.producer.lasts()
+		ctx, cancel := context.WithTimeout(context.Background(), unheard)
+		w.journal.wait(ctx, func() bool { return w.journal.hasLocked(last) }) // who asks for events is not heard, either
+		cancel()
+		mark := w.statuses.mark()
+		stop()
+		w.says(mark, backingOff)
+		deaf.Store(false)
+		start()
+		w.becomes(running)
+	}
+	w.settles()
+	w.Logf("the broker gave %d events again", w.status().GetDuplicates())
 }
 
 var (
@@ -72,20 +94,28 @@ var (
 	file    = regexp.MustCompile(`"file":"([^"]+)"`)
 )
 
-// needs gives the source with another address, where nobody is yet, or with a file that is
-// not there, if it has no address; and what lets it be there, and takes it away.
-func (w *world) needs(source string) (text string, start, stop func()) {
+// needs gives the source another address, where nobody is yet, or a file that is not there,
+// if it has no address. What it gives lets that be there, takes it away, and lets what is
+// said to the address be lost.
+func (w *world) needs() (start, stop func(), deaf *atomic.Bool) {
 	w.Helper()
+	raw, err := json.Marshal(w.source)
+	if err != nil {
+		w.Fatal(err)
+	}
+	source := string(raw)
 	if found := address.FindString(source); found != "" {
 		f := newForwarder(w, found)
-		return strings.ReplaceAll(source, found, f.addr), f.start, f.stop
+		w.change(strings.ReplaceAll(source, found, f.addr))
+		return f.start, f.stop, &f.deaf
 	}
 	found := file.FindStringSubmatch(source)
 	if found == nil {
 		w.Fatalf("the source has neither an address nor a file: %s", source)
 	}
 	path := filepath.Join(w.TempDir(), "later")
-	return strings.ReplaceAll(source, found[1], path), func() {
+	w.change(strings.ReplaceAll(source, found[1], path))
+	return func() {
 		raw, err := os.ReadFile(found[1])
 		if err == nil {
 			err = os.WriteFile(path, raw, 0o600)
@@ -93,5 +123,14 @@ func (w *world) needs(source string) (text string, start, stop func()) {
 		if err != nil {
 			w.Fatal(err)
 		}
-	}, func() { _ = os.Remove(path) }
+	}, func() { _ = os.Remove(path) }, nil
+}
+
+// change lets the source be another one from now on.
+func (w *world) change(source string) {
+	w.Helper()
+	w.source = nil
+	if err := json.Unmarshal([]byte(source), &w.source); err != nil {
+		w.Fatal(err)
+	}
 }

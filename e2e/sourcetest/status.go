@@ -3,8 +3,9 @@ package sourcetest
 import (
 	"fmt"
 
-	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
 
 // statuses are what a watch of system.source-status has said of one source.

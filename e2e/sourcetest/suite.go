@@ -40,6 +40,12 @@ func scenarios() []scenario {
 		}
 		return ""
 	}
+	direct := func(c Connector) string {
+		if c.Posts || c.Advertises {
+			return "nothing can stand between the node and the broker"
+		}
+		return ""
+	}
 	groups := func(c Connector) string {
 		if !c.Groups {
 			return "its nodes share nothing"
@@ -52,6 +58,7 @@ func scenarios() []scenario {
 		{name: "NodeIsKilled", variant: process.Race, run: nodeIsKilled},
 		{name: "NodeIsRestarted", variant: process.Race, run: nodeIsRestarted},
 		{name: "BrokerIsKilled", variant: process.Race, run: brokerIsKilled, skip: posts},
+		{name: "AcknowledgementsAreLost", variant: process.Race, run: acknowledgementsAreLost, skip: direct},
 		{name: "BacksOff", variant: process.Race, run: backsOff},
 		{name: "IsTakenUpAndDown", variant: process.Race, run: isTakenUpAndDown},
 		{name: "Poison", variant: process.Race, run: poison},

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/server/sources"
 )
 
-// connectTimeout bounds connecting, and each command less its own waiting.
-const connectTimeout = 10 * time.Second
+// connectTimeout bounds each step of connecting, and each command less its own waiting.
+const connectTimeout = 5 * time.Second
 
 // server is what is asked of Redis.
 type server interface {
@@ -44,6 +45,7 @@ func dial(r *watchroutev1.RedisSource, id string) (server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis.login.password: %w", err)
 	}
+	logging.Disable() // of what fails Run tells
 	return &client{redis.NewClient(&redis.Options{
 		Addr: r.GetAddress(), DB: int(r.GetDatabase()), Username: r.GetLogin().GetUsername(), Password: password, TLSConfig: settings, ClientName: "watchroute-" + id,
 		DialTimeout: connectTimeout, ReadTimeout: connectTimeout, WriteTimeout: connectTimeout, ContextTimeoutEnabled: true,
