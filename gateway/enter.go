@@ -9,6 +9,7 @@ import (
 
 	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/resource"
+	"github.com/watchroute/watchroute/internal/wire"
 	"github.com/watchroute/watchroute/server"
 )
 
@@ -56,7 +57,7 @@ func (g *Gateway) present(r *http.Request) (in access.Presented, err error) {
 	}
 	if c, err := r.Cookie(g.cfg.Cookie); err == nil && c.Value != "" {
 		if !g.origins.permitCookie(r) {
-			return in, refuse(http.StatusForbidden, "a cookie counts only for pages of this server, or of an origin that is allowed by name")
+			return in, wire.Refuse(http.StatusForbidden, "a cookie counts only for pages of this server, or of an origin that is allowed by name")
 		}
 		in.Secret = c.Value
 	}

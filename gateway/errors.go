@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 
@@ -15,24 +14,8 @@ import (
 	"github.com/watchroute/watchroute/internal/wire"
 )
 
-// refusal is an error about HTTP itself, whose status the reason does not tell.
-type refusal struct {
-	told   *resource.Error
-	status int
-}
-
-// Error implements error.
-func (r *refusal) Error() string { return r.told.Error() }
-
-// Unwrap lets package wire find what the client is told.
-func (r *refusal) Unwrap() error { return r.told }
-
-func refuse(status int, format string, args ...any) error {
-	return &refusal{resource.Errorf(resource.Unsupported, format, args...), status}
-}
-
 func forbidden(origin string) error {
-	return refuse(http.StatusForbidden, "pages of the origin %q are not allowed to do this", origin)
+	return wire.Refuse(http.StatusForbidden, "pages of the origin %q are not allowed to do this", origin)
 }
 
 // errNotModified is no error: the client has the state already.
@@ -44,22 +27,11 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	code := wire.HTTPStatus(err)
-	if refused := new(refusal); errors.As(err, &refused) {
-		code = refused.status
-	}
 	if wire.IsFault(err) {
 		g.logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	if code == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
-	}
-	if e := new(resource.Error); errors.As(err, &e) && e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
-	}
-	g.respond(w, code, append(wire.AppendProtoJSON(nil, wire.Status(err).Proto()), '\n'))
+	code, body := wire.ErrorAnswer(w.Header(), err)
+	g.respond(w, code, body)
 }
 
 // respond sends a whole answer of JSON.
@@ -90,5 +62,5 @@ func (g *Gateway) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime
 	}
 	allowed := g.allowed(r)
 	w.Header().Set("Allow", allowed)
-	g.fail(w, r, refuse(code, "%s does not take %s; it takes %s", clip(r.URL.Path), r.Method, allowed))
+	g.fail(w, r, wire.Refuse(code, "%s does not take %s; it takes %s", clip(r.URL.Path), r.Method, allowed))
 }

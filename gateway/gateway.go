@@ -16,6 +16,7 @@ import (
 	"github.com/watchroute/watchroute/internal/access"
 	"github.com/watchroute/watchroute/internal/resource"
 	"github.com/watchroute/watchroute/internal/schema"
+	"github.com/watchroute/watchroute/internal/wire"
 	"github.com/watchroute/watchroute/server"
 	"github.com/watchroute/watchroute/server/contract"
 )
@@ -215,7 +216,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if g.cfg.LocalOnly && !g.origins.local(r.Host) {
-		g.fail(w, r, refuse(http.StatusForbidden, "this node serves its own machine, not the host %q; allow https://%s as an origin, if a proxy sends this", clip(r.Host), clip(r.Host)))
+		g.fail(w, r, wire.Refuse(http.StatusForbidden, "this node serves its own machine, not the host %q; allow https://%s as an origin, if a proxy sends this", clip(r.Host), clip(r.Host)))
 		return
 	}
 	switch {

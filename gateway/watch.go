@@ -86,7 +86,7 @@ func (g *Gateway) serveWatch(w http.ResponseWriter, r *http.Request, parse func(
 	w.Header().Add("Vary", "Accept")
 	if c.waits {
 		if _, ok := accepted(r.Header, jsonType); !ok {
-			g.fail(w, r, refuse(http.StatusNotAcceptable, "a long-poll is answered with %s", jsonType))
+			g.fail(w, r, wire.Refuse(http.StatusNotAcceptable, "a long-poll is answered with %s", jsonType))
 			return
 		}
 		g.serveLongPoll(w, r, c)
@@ -95,7 +95,7 @@ func (g *Gateway) serveWatch(w http.ResponseWriter, r *http.Request, parse func(
 	mediaType, ok := accepted(r.Header, ndjson.mediaType, sse.mediaType)
 	switch {
 	case !ok:
-		g.fail(w, r, refuse(http.StatusNotAcceptable, "a watch is sent as %s or %s, or with ?wait=30s as %s", ndjson.mediaType, sse.mediaType, jsonType))
+		g.fail(w, r, wire.Refuse(http.StatusNotAcceptable, "a watch is sent as %s or %s, or with ?wait=30s as %s", ndjson.mediaType, sse.mediaType, jsonType))
 	case mediaType == sse.mediaType:
 		lastEventID(r, c.request)
 		g.serveStream(w, r, c, sse)

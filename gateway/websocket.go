@@ -106,7 +106,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) *webSocket {
 func (g *Gateway) shake(w http.ResponseWriter, r *http.Request) (conn *timedConn, in *bufio.Reader, d *dialect, ws *gws.Conn) {
 	if r.Header.Get("Sec-WebSocket-Version") != "13" {
 		w.Header().Set("Sec-WebSocket-Version", "13")
-		g.fail(w, r, refuse(http.StatusUpgradeRequired, "version 13 of WebSocket is spoken here"))
+		g.fail(w, r, wire.Refuse(http.StatusUpgradeRequired, "version 13 of WebSocket is spoken here"))
 		return nil, nil, nil, nil
 	}
 	if r.Header.Get("Sec-WebSocket-Key") == "" {
@@ -120,7 +120,7 @@ func (g *Gateway) shake(w http.ResponseWriter, r *http.Request) (conn *timedConn
 	}
 	raw, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		g.fail(w, r, refuse(http.StatusNotImplemented, "WebSocket needs HTTP/1.1"))
+		g.fail(w, r, wire.Refuse(http.StatusNotImplemented, "WebSocket needs HTTP/1.1"))
 		return nil, nil, nil, nil
 	}
 	d, up := jsonDialect, g.sockets.plain

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // Secured is a listener of Kafka with TLS, where SASL asks for User and Password:
@@ -34,7 +36,7 @@ func Kafka(t testing.TB, o Options) *Broker {
 		missing(t, "Java", err)
 	}
 	b := place(t, "Kafka", o)
-	ports := freePorts(t, 3)
+	ports := process.FreePorts(t, 3)
 	b.Addr = loopback(ports[0])
 	b.URL = "kafka://" + b.Addr
 	controller, secured := loopback(ports[1]), loopback(ports[2])

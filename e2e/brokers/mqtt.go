@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os/user"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // MQTT starts a Mosquitto that lets anybody in and queues without a limit. Mosquitto
@@ -20,7 +22,7 @@ func MQTT(t testing.TB, o Options) *Broker {
 		t.Fatal(err)
 	}
 	b := place(t, "Mosquitto", o)
-	port := freePorts(t, 1)[0]
+	port := process.FreePorts(t, 1)[0]
 	b.Addr = loopback(port)
 	b.URL = "mqtt://" + b.Addr
 	conf := b.write("mosquitto.conf", append([]string{

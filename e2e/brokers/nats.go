@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // NATS starts a NATS server with JetStream.
@@ -14,7 +16,7 @@ func NATS(t testing.TB, o Options) *Broker {
 		missing(t, "NATS", err)
 	}
 	b := place(t, "NATS", o)
-	b.Addr = loopback(freePorts(t, 1)[0])
+	b.Addr = loopback(process.FreePorts(t, 1)[0])
 	b.URL = "nats://" + b.Addr
 	conf := b.write("nats.conf", append([]string{
 		fmt.Sprintf("listen: %q", b.Addr),

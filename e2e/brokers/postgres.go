@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // Postgres starts a PostgreSQL whose write-ahead log is fit for logical replication.
@@ -24,7 +26,7 @@ func Postgres(t testing.TB, o Options) *Broker {
 		missing(t, "PostgreSQL", err)
 	}
 	b := place(t, "PostgreSQL", o)
-	port := freePorts(t, 1)[0]
+	port := process.FreePorts(t, 1)[0]
 	b.Addr = loopback(port)
 	b.URL = fmt.Sprintf("postgres://%s:%s@%s/test?sslmode=disable", User, Password, b.Addr)
 	b.tools = filepath.Dir(path)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // RabbitMQ starts a RabbitMQ with quorum queues and streams, as whatever user the test
@@ -32,7 +34,7 @@ func RabbitMQ(t testing.TB, o Options) *Broker {
 		missing(t, "Erlang", err)
 	}
 	b := place(t, "RabbitMQ", o)
-	ports := freePorts(t, 4)
+	ports := process.FreePorts(t, 4)
 	port, streams, names, distribution := ports[0], ports[1], ports[2], ports[3]
 	b.Addr, b.Streams = loopback(port), loopback(streams)
 	b.URL = "amqp://guest:guest@" + b.Addr + "/"

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // Redis starts a Redis that writes every change to its append-only file at once.
@@ -14,7 +16,7 @@ func Redis(t testing.TB, o Options) *Broker {
 		missing(t, "Redis", err)
 	}
 	b := place(t, "Redis", o)
-	port := freePorts(t, 1)[0]
+	port := process.FreePorts(t, 1)[0]
 	b.Addr = loopback(port)
 	b.URL = "redis://" + b.Addr + "/0"
 	conf := b.write("redis.conf", append([]string{

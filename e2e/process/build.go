@@ -29,6 +29,10 @@ var (
 // Main runs the tests of a package and removes what was built for them. It is for
 // TestMain.
 func Main(m *testing.M) {
+	// The race detector lets a process that ends wait for a second: minutes of a suite.
+	if os.Getenv("GORACE") == "" {
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=50") // the name is a good one
+	}
 	code := m.Run()
 	builtMu.Lock()
 	if builds != "" {

@@ -5,20 +5,24 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// freePorts finds ports on which a server can listen, below the range from which
+// FreePorts finds ports on which a server can listen, below the range from which
 // the kernel gives ports to clients: so nobody takes them while the server is
 // away.
-func freePorts(t testing.TB, n int) []int {
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range 1000 {
 		port := 15000 + rand.IntN(15000)
+		if slices.Contains(ports, port) {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue

@@ -69,7 +69,7 @@ func Place(t testing.TB, opts Options) *Server {
 	if opts.Data == "" {
 		opts.Data = t.TempDir()
 	}
-	ports := freePorts(t, 2)
+	ports := FreePorts(t, 2)
 	s := &Server{HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), GRPC: fmt.Sprintf("127.0.0.1:%d", ports[1]),
 		Data: opts.Data, t: t, opts: opts, logs: &logs{}}
 	t.Cleanup(func() {

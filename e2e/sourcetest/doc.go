@@ -17,6 +17,6 @@
 // Blocking: whatever is waited for is waited for patience at most, and then what is
 // missing is told, with the status of the source and the end of what the node said.
 //
-// WATCHROUTE_SOURCES=full lets the measuring scenarios take their full size: a million
+// WATCHROUTE_SOURCETEST=full lets the measuring scenarios take their full size: a million
 // events, and half a minute of latency.
 package sourcetest

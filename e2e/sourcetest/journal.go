@@ -18,6 +18,7 @@ type journal struct {
 
 	board
 	first  map[string]int               // with which N a key begins at the earliest; nil: with 1
+	sharp  bool                         // with just that
 	last   map[string]int               // N of its last event, by key
 	seen   map[Event]int                // how often
 	labels map[string]map[string]string // of its last event, by key
@@ -34,6 +35,11 @@ func newJournal() *journal {
 
 // from says with which N keys begin at the earliest.
 func (j *journal) from(first map[string]int) { j.update(func() { j.first = first }) }
+
+// at says with which N keys begin.
+func (j *journal) at(first map[string]int) {
+	j.update(func() { j.first, j.sharp = first, true })
+}
 
 // take is for a follower.
 func (j *journal) take(e *watchroutev1.Event) { j.update(func() { j.takeLocked(e) }) }
@@ -69,7 +75,9 @@ func (j *journal) takeLocked(e *watchroutev1.Event) {
 	case j.gaps:
 	case known && value.N != last+1:
 		bad("n is %d after %d: %d are missing", value.N, last, value.N-last-1)
-	case !known && value.N != 1 && (j.first == nil || value.N < j.first[key]):
+	case !known && j.sharp && value.N != j.first[key]:
+		bad("it begins with n %d, not %d", value.N, j.first[key])
+	case !known && !j.sharp && value.N != 1 && (j.first == nil || value.N < j.first[key]):
 		bad("it begins with n %d, not %d", value.N, max(1, j.first[key]))
 	}
 	j.last[key] = max(last, value.N)

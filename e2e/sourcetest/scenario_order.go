@@ -24,3 +24,27 @@ func beginsLate(w *world) {
 	w.becomes(running)
 	w.settles()
 }
+
+// beginsWithTheNext: a source that is to begin with the next event begins where the broker
+// was when it first ran, though nothing had come when the node was killed.
+func beginsWithTheNext(w *world) {
+	w.look()
+	w.publish(w.producer.each())
+	w.publish(w.producer.next(500))
+	first := w.producer.lasts()
+	for key := range first {
+		first[key]++
+	}
+	w.journal.at(first)
+	for _, connector := range w.source {
+		if settings, ok := connector.(map[string]any); ok && settings["format"] == nil {
+			settings["start"] = "LATEST_EVENT"
+		}
+	}
+	w.run()
+	w.node.Kill()
+	w.publish(w.producer.next(200))
+	w.node.Start()
+	w.becomes(running)
+	w.settles()
+}

@@ -13,6 +13,8 @@ type Connector struct {
 	Open func(testing.TB) Broker
 	// Poison is found in the bytes of what Broker.Poison publishes.
 	Poison string
+	// Starts says that the source may begin with the next event: it has `start`.
+	Starts bool
 	// Posts says that events are posted to the node: nobody keeps them while it is away.
 	Posts bool
 	// Advertises says that the broker tells its clients where to connect to, so that they
@@ -40,6 +42,12 @@ func scenarios() []scenario {
 		}
 		return ""
 	}
+	starts := func(c Connector) string {
+		if !c.Starts {
+			return "it cannot be told where to begin"
+		}
+		return ""
+	}
 	direct := func(c Connector) string {
 		if c.Posts || c.Advertises {
 			return "nothing can stand between the node and the broker"
@@ -55,6 +63,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "KeepsTheOrderOfEachKey", variant: process.Race, run: keepsOrder},
 		{name: "BeginsLate", variant: process.Race, run: beginsLate, skip: posts},
+		{name: "BeginsWithTheNext", variant: process.Race, run: beginsWithTheNext, skip: starts},
 		{name: "NodeIsKilled", variant: process.Race, run: nodeIsKilled},
 		{name: "NodeIsRestarted", variant: process.Race, run: nodeIsRestarted},
 		{name: "BrokerIsKilled", variant: process.Race, run: brokerIsKilled, skip: posts},
@@ -94,4 +103,4 @@ func Run(t *testing.T, c Connector) {
 }
 
 // full says whether the measuring scenarios take their full size.
-func full() bool { return os.Getenv("WATCHROUTE_SOURCES") == "full" }
+func full() bool { return os.Getenv("WATCHROUTE_SOURCETEST") == "full" }

@@ -216,7 +216,7 @@ func (w *world) settles() {
 	w.becomes(running)
 
 	history := newJournal()
-	history.from(w.journal.first)
+	history.first, history.sharp = w.journal.first, w.journal.sharp
 	follow(w, &follower{api: w.api, parent: things, take: history.take, wrong: history.bad, token: w.live.beginning()})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

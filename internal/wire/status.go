@@ -115,6 +115,9 @@ func IsFault(err error) bool {
 
 // HTTPStatus gives the HTTP status of an error.
 func HTTPStatus(err error) int {
+	if refused := new(refusal); errors.As(err, &refused) {
+		return refused.status
+	}
 	if e := new(resource.Error); !errors.As(err, &e) {
 		if s, ok := status.FromError(err); ok {
 			return httpOfCode(s.Code())

@@ -1,9 +1,9 @@
 package sources
 
 import (
-	"fmt"
 	"mime"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -122,12 +122,6 @@ func (d *decoder) protobuf(data *schema.EventData, raw []byte) error {
 	return nil
 }
 
-// cloudEventPrefixes begin the attributes of a binary CloudEvent: over HTTP and NATS, over
-// Kafka, and over AMQP.
-var cloudEventPrefixes = []string{"ce-", "ce_", "cloudevents:", "cloudevents_"}
-
-const structured = "application/cloudevents+json"
-
 // cloudEvent reads a CloudEvent in either mode. Its id, type, source, subject and time
 // are the event's.
 func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
@@ -137,16 +131,9 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 		contentType = in.Headers["content-type"]
 	}
 	media, _, _ := mime.ParseMediaType(contentType)
-	attributes := map[string]string{}
-	for name, value := range in.Headers {
-		for _, prefix := range cloudEventPrefixes {
-			if attribute, ok := strings.CutPrefix(name, prefix); ok {
-				attributes[attribute] = value
-			}
-		}
-	}
-	if media == structured || attributes["specversion"] == "" {
-		e, err := unmarshal(in.Value)
+	attributes := CloudEventAttributes(in.Headers)
+	if media == StructuredCloudEvent || attributes["specversion"] == "" {
+		e, err := UnmarshalCloudEvent(in.Value)
 		if err != nil {
 			return bad("not a CloudEvent: %s", strings.ToValidUTF8(err.Error(), "\uFFFD"))
 		}
@@ -184,7 +171,7 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 	}
 	out.ID, out.Type, out.Source, out.Subject = attributes["id"], attributes["type"], attributes["source"], attributes["subject"]
 	if t := attributes["time"]; t != "" {
-		at, err := parseTime(t)
+		at, err := time.Parse(time.RFC3339Nano, t)
 		if err != nil {
 			return bad("the attribute time is %q, expected RFC 3339", t)
 		}
@@ -199,16 +186,6 @@ func (d *decoder) cloudEvent(out *schema.Event, in *Event) error {
 		}
 	}
 	return d.cloudData(out, contentType, in.Value)
-}
-
-// unmarshal reads a structured event. The SDK panics at some texts that are not one.
-func unmarshal(text []byte) (e event.Event, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	return e, e.UnmarshalJSON(text)
 }
 
 // cloudData reads what a CloudEvent is about.

@@ -29,10 +29,11 @@ type feed struct {
 	taken   chan error // what came of each
 	fail    chan error // ends Run
 	began   chan map[string]string
+	passes  chan [2]string // partition, position
 }
 
 func newFeed() *feed {
-	return &feed{make(chan []sources.Event), make(chan error), make(chan error), make(chan map[string]string, 10)}
+	return &feed{make(chan []sources.Event), make(chan error), make(chan error), make(chan map[string]string, 10), make(chan [2]string)}
 }
 
 func (f *feed) Run(ctx context.Context, from sources.Positions, to sources.Sink) error {
@@ -44,6 +45,8 @@ func (f *feed) Run(ctx context.Context, from sources.Positions, to sources.Sink)
 			return nil
 		case err := <-f.fail:
 			return err
+		case at := <-f.passes:
+			f.taken <- to.Pass(ctx, at[0], at[1])
 		case events := <-f.batches:
 			err := to.Take(ctx, events)
 			f.taken <- err
@@ -300,6 +303,50 @@ func TestManager_PositionsAreKept(t *testing.T) {
 	if from := <-w.feed.began; len(from) != 2 || from["p"] != "2" || from["q"] != "x" {
 		t.Error(from)
 	}
+}
+
+func TestManager_APositionMovesWithoutAnEvent(t *testing.T) {
+	w := newWorld(t)
+	w.run(`{"sourceId": "s", ` + things + `}`)
+	if began := <-w.feed.began; len(began) > 0 {
+		t.Errorf("it began at %v", began)
+	}
+	for _, at := range [][2]string{{"p", "7"}, {"q", "1"}, {"p", "9"}} {
+		w.feed.passes <- at
+		if err := <-w.feed.taken; err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("its status", func() bool { return w.status("s").GetPositions()["p"] == "9" })
+	w.manager.Close()
+	w.start()
+	if began := <-w.feed.began; began["p"] != "9" || began["q"] != "1" {
+		t.Errorf("it went on at %v", began)
+	}
+}
+
+// TestManager_AnIDThatIsUsedAgain: two events that say they are one are both there to see.
+func TestManager_AnIDThatIsUsedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.run(`{"sourceId": "s", ` + things + `}`)
+	with := func(value string) sources.Event { return sources.Event{ID: "1", Value: []byte(value)} }
+	w.gives(with(`{"id":"a"}`), with(`{"id":"b"}`))
+	w.gives(with(`{"id":"c"}`), with(`{"id":"b"}`), with(`{"id":"a"}`))
+	w.has("things", "a", `{"id":"a"}`)
+	w.has("things", "b", "")
+	if got := w.letters(); len(got) != 2 || got[0].GetReason() != "REQUEST_ID_REUSED" || got[0].GetEventId() != "1" {
+		t.Fatalf("letters: %v", got)
+	}
+	w.until("its status", func() bool { s := w.status("s"); return s.GetDuplicates() == 1 && s.GetDeadLetters() == 3 })
+	for _, m := range w.letters() {
+		m.Replay = true
+		if err := w.write(sources.DeadLettersOf, m.GetDeadletterId(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("all are replayed", func() bool { return len(w.letters()) == 0 })
+	w.has("things", "b", `{"id":"b"}`)
+	w.has("things", "c", `{"id":"c"}`)
 }
 
 func TestManager_Poison(t *testing.T) {

@@ -2,13 +2,13 @@ package sources
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"strings"
 	"unicode"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
+	"github.com/watchroute/watchroute/internal/certificate"
 	"github.com/watchroute/watchroute/internal/resource"
 )
 
@@ -39,13 +39,9 @@ func TLS(t *watchroutev1.ClientTls) (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.GetServerName()}
 	if file := t.GetCaFile(); file != "" {
-		raw, err := os.ReadFile(file)
-		if err != nil {
+		var err error
+		if c.RootCAs, err = certificate.Pool(file); err != nil {
 			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(raw) {
-			return nil, fmt.Errorf("tls.ca_file: %s has no certificate in PEM", file)
 		}
 	}
 	if t.GetCertFile() != "" {

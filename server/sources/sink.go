@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -71,6 +72,18 @@ func (s *sink) Connected() { s.status.connected() }
 
 // Lag implements Sink.
 func (s *sink) Lag(partition string, events int64) { s.status.lagging(partition, events) }
+
+// Pass implements Sink.
+func (s *sink) Pass(ctx context.Context, partition, position string) error {
+	if _, err := s.cfg.Log.WriteAll(context.WithoutCancel(ctx), nil, map[string]string{s.mark(partition): position}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.positions[partition] = position
+	s.status.at(s.positions)
+	return nil
+}
 
 // Take implements Sink.
 func (s *sink) Take(ctx context.Context, events []Event) error {
@@ -147,14 +160,14 @@ func (a *application) unit() changelog.Unit {
 func (a *application) writes(changes []schema.Mapped) (u changelog.Unit, err error) {
 	s := a.sink
 	u.Else = a.letter
-	at := map[string]int{}
-	ids := map[string]*schema.Mapped{}
+	type place struct{ collection, id string }
+	places := make(map[place]*schema.Mapped, len(changes))
 	for i := range changes {
 		c := &changes[i]
-		if ids[c.String()] != nil {
+		if places[place{c.Collection, c.ID}] != nil {
 			return u, resource.Errorf(resource.InvalidValue, "two changes of one event are of %s", c).In("mappings")
 		}
-		ids[c.String()] = c
+		places[place{c.Collection, c.ID}] = c
 		if err := resource.CheckLabels("labels", c.Labels); err != nil {
 			return u, resource.Errorf(resource.InvalidValue, "%s", resource.AsError(err).Message).In("labels")
 		}
@@ -168,18 +181,18 @@ func (a *application) writes(changes []schema.Mapped) (u changelog.Unit, err err
 				return u, err
 			}
 		}
-		n, ok := at[c.Collection]
-		if !ok {
+		collection := resource.Of(s.spec.source.GetTenant(), c.Collection)
+		n := slices.IndexFunc(u.Writes, func(w changelog.Write) bool { return w.Collection == collection })
+		if n < 0 {
 			n = len(u.Writes)
-			at[c.Collection] = n
-			u.Writes = append(u.Writes, changelog.Write{Collection: resource.Of(s.spec.source.GetTenant(), c.Collection)})
+			u.Writes = append(u.Writes, changelog.Write{Collection: collection})
 			a.identify(&u.Writes[n])
 		}
 		w := &u.Writes[n]
 		w.Ops = append(w.Ops, op)
 		if (c.Merge || c.Order != "") && w.Guard == nil {
 			w.Guard = func(op *changelog.Op, old *changelog.Record) error {
-				late, err := ids[c.Collection+"/"+op.ID].Over(values, old, op)
+				late, err := places[place{c.Collection, op.ID}].Over(values, old, op)
 				a.late = a.late || late
 				if err == nil && !late {
 					err = errors.Join(s.fits(op.Data), resource.CheckLabels("labels", op.Labels))
@@ -210,21 +223,26 @@ func (a *application) identify(w *changelog.Write) {
 	case a.again != nil || e.Position != "": // the dead letter is gone, or the mark is behind it
 		return
 	case e.ID != "":
-		w.RequestID = positionsPrefix + a.sink.id + "/" + e.ID
+		w.RequestID, w.Digest = positionsPrefix+a.sink.id+"/"+e.ID, e.digest()
 	default:
-		w.RequestID = positionsPrefix + a.sink.id + "#" + e.digest()
+		w.RequestID = positionsPrefix + a.sink.id + "#" + e.digest().String()
 		w.Afresh = !e.Redelivered
 	}
 }
 
 // digest tells events with other bytes apart.
-func (e *Event) digest() string {
+type digest [16]byte
+
+func (d digest) String() string { return base64.RawURLEncoding.EncodeToString(d[:]) }
+
+func (e *Event) digest() (sum digest) {
 	h := sha256.New()
 	for _, part := range [][]byte{[]byte(e.Topic), e.Key, e.Value} {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write(part)
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+	copy(sum[:], h.Sum(nil))
+	return sum
 }
 
 // letter gives the dead letter of the event. It is the same one however often it comes.
@@ -236,10 +254,10 @@ func (a *application) letter(why error) changelog.Write {
 		m = proto.CloneOf(m)
 	} else {
 		where := Event{Topic: e.Partition, Key: []byte(e.Position), Value: []byte(e.ID)}
-		if e.Position == "" && e.ID == "" {
+		if e.Position == "" && (e.ID == "" || reason.Reason == resource.RequestIDReused) {
 			where = *e
 		}
-		m = &watchroutev1.DeadLetter{DeadletterId: a.sink.id + "~" + where.digest(), SourceId: a.sink.id, Topic: e.Topic, Partition: e.Partition, Position: e.Position,
+		m = &watchroutev1.DeadLetter{DeadletterId: a.sink.id + "~" + where.digest().String(), SourceId: a.sink.id, Topic: e.Topic, Partition: e.Partition, Position: e.Position,
 			EventId: e.ID, Key: e.Key, Value: e.Value, Headers: e.Headers, ContentType: e.ContentType}
 		if !e.Time.IsZero() {
 			m.EventTime = timestamppb.New(e.Time)

@@ -41,6 +41,11 @@ type Sink interface {
 	// Larger batches cost less for each event; a few hundred is good. Take may be given
 	// the next batch when it has returned, so a client that reads ahead keeps both busy.
 	Take(ctx context.Context, events []Event) error
+	// Pass makes it durable that there is nothing to take up to a position: it is Take
+	// without an event. A source that begins says so before Connected, so that it begins
+	// there after a restart too, whatever has come meanwhile. A partition that has no
+	// events may keep what the connector must know again, such as a topic's identity.
+	Pass(ctx context.Context, partition, position string) error
 	// Lag says how many events the broker has behind the last one that was given.
 	Lag(partition string, events int64)
 }
@@ -55,7 +60,8 @@ type Event struct {
 	// broker knows no positions, and the event is told from others by ID.
 	Position string
 	// ID tells the event from all others of its source, where Position is empty: one that
-	// comes again changes nothing, for as long as the log remembers request ids.
+	// comes again changes nothing, for as long as the log remembers request ids. Another
+	// event with the same ID becomes a dead letter.
 	ID string
 	// Redelivered says that the broker may have given it before. It is asked where both
 	// Position and ID are empty: then an event whose bytes are the same as those of one that

@@ -3,7 +3,6 @@ package sources
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 	"github.com/watchroute/watchroute/internal/resource"
@@ -25,7 +24,6 @@ type spec struct {
 	reads    Source // new for each run of the spec
 	decoder  *decoder
 	mappings []*schema.Mapping
-	schemas  *schema.Registry
 }
 
 // compile checks a source. Errors have the field below the source, such as mappings[0].id.
@@ -41,7 +39,7 @@ func (c *Config) compile(s *watchroutev1.Source) (*spec, error) {
 			return nil, err
 		}
 	}
-	out := &spec{source: s, schemas: c.Schemas}
+	out := &spec{source: s}
 	var err error
 	if out.decoder, err = newDecoder(c.Schemas.Types(), s.GetDecoding()); err != nil {
 		return nil, err
@@ -71,7 +69,7 @@ func (c *Config) compile(s *watchroutev1.Source) (*spec, error) {
 	return out, nil
 }
 
-// label is how the trace of an event goes on.
+// traceLabel is how the trace of an event goes on.
 const traceLabel = "traceparent"
 
 // apply makes the changes of an event. Its error says why it is a dead letter.
@@ -108,5 +106,3 @@ func within(err error, prefix string) error {
 	}
 	return err
 }
-
-func parseTime(text string) (time.Time, error) { return time.Parse(time.RFC3339Nano, text) }

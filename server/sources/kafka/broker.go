@@ -70,23 +70,47 @@ func (m *member) look(running context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking for the topics: %w", err)
 	}
-	ids := map[string][16]byte{}
-	for _, topic := range answer.Topics {
+	for _, found := range answer.Topics {
 		var name string
-		if topic.Topic != nil {
-			name = *topic.Topic
+		if found.Topic != nil {
+			name = *found.Topic
 		}
-		switch err := kerr.ErrorForCode(topic.ErrorCode); {
+		switch err := kerr.ErrorForCode(found.ErrorCode); {
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 			return fmt.Errorf("there is no topic %s", name)
 		case err != nil:
 			return fmt.Errorf("the topic %s: %w", name, err)
-		case m.ids != nil && m.ids[name] != topic.TopicID:
-			return sources.Permanent(fmt.Errorf("the topic %s was made anew; give the source another id to read it from its start", name))
 		}
-		ids[name] = topic.TopicID
+		if err := m.know(ctx, name, topic{found.TopicID, int32(len(found.Partitions))}); err != nil {
+			return err
+		}
 	}
-	m.ids = ids
+	return nil
+}
+
+// know compares a topic with what it was when the source began, which is kept as the
+// position of a partition with the topic's name.
+func (m *member) know(ctx context.Context, name string, now topic) (err error) {
+	m.mu.Lock()
+	was, known := m.topics[name]
+	m.mu.Unlock()
+	if !known {
+		was = now
+		if text := m.from.Position(name); text == "" {
+			err = m.to.Pass(ctx, name, now.String())
+		} else {
+			was, err = parseTopic(text)
+		}
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.topics[name] = was
+		m.mu.Unlock()
+	}
+	if was.id != now.id && was.id != unknown && now.id != unknown {
+		return sources.Permanent(fmt.Errorf("the topic %s was made anew; give the source another id to read it from its start", name))
+	}
 	return nil
 }
 

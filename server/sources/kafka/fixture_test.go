@@ -57,6 +57,13 @@ func (l *log) Lag(partition string, events int64) {
 	l.lag[partition] = events
 }
 
+func (l *log) Pass(_ context.Context, partition, position string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.positions[partition] = position
+	return nil
+}
+
 func (l *log) Take(ctx context.Context, events []sources.Event) error {
 	if l.taking != nil {
 		if err := l.taking(ctx, events); err != nil {

@@ -39,7 +39,7 @@ func (m *member) place(ctx context.Context, offsets map[string]map[int32]kgo.Off
 			}
 			if !known {
 				p.next.Offset = first.Offset
-				if m.config.GetStart() == watchroutev1.SourceStart_LATEST_EVENT {
+				if m.config.GetStart() == watchroutev1.SourceStart_LATEST_EVENT && !m.added(topic, number) {
 					p.next.Offset = end.Offset
 				}
 				begun = append(begun, p)
@@ -63,6 +63,14 @@ func (m *member) place(ctx context.Context, offsets map[string]map[int32]kgo.Off
 	}
 	m.standing = true
 	return offsets, nil
+}
+
+// added says whether a partition was not there when the source began: all of it is new.
+func (m *member) added(topic string, number int32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, known := m.topics[topic]
+	return known && number >= t.partitions
 }
 
 // assigned sees a group that has nothing new for this member; place sees the others.

@@ -26,14 +26,14 @@ type member struct {
 	kill   context.CancelFunc // ends whatever the client does
 	// trouble has something in it when a connection has failed.
 	trouble chan struct{}
-	dead    bool                // no broker answers
-	ids     map[string][16]byte // of topics, as they were first seen
+	dead    bool // no broker answers
 
 	// events and strides are those of the batch that is being taken.
 	events  []sources.Event
 	strides []stride
 
 	mu         sync.Mutex
+	topics     map[string]topic
 	partitions map[string]map[int32]*partition
 	standing   bool // the group has given what it had to give
 }
@@ -45,7 +45,7 @@ func (s *Source) join(from sources.Positions, to sources.Sink) (*member, error) 
 		return nil, err
 	}
 	ctx, kill := context.WithCancel(context.Background())
-	m := &member{Source: s, from: from, to: to, kill: kill, trouble: make(chan struct{}, 1), partitions: map[string]map[int32]*partition{}}
+	m := &member{Source: s, from: from, to: to, kill: kill, trouble: make(chan struct{}, 1), topics: map[string]topic{}, partitions: map[string]map[int32]*partition{}}
 	m.client, err = kgo.NewClient(append(opts, kgo.WithContext(ctx), kgo.WithHooks(m), kgo.AdjustFetchOffsetsFn(m.place),
 		kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked))...)
 	if err != nil {

@@ -370,12 +370,45 @@ func TestRun_SaysThatATopicWasMadeAnew(t *testing.T) {
 	l.has(t, "orders/0", numbers(0, 10)...)
 	anew()
 	says(t, r.failure(), true, "was made anew")
-	// Nobody looked this time: it has fewer events than were read.
+	// Nobody looked this time, and it has more events than were read.
 	again := connect(t, b.Cluster)
-	if err := again.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte("new")}).FirstErr(); err != nil {
+	produce := func() {
+		if err := again.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Value: []byte("new")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		produce()
+	}
+	says(t, start(t, s, l).failure(), true, "was made anew")
+	// A broker that tells no ids, and it has fewer.
+	l.positions["orders"] = topic{partitions: 1}.String()
+	anew()
+	again = connect(t, b.Cluster)
+	produce()
+	says(t, start(t, s, l).failure(), true, "orders/0 ends at 1, and was read up to 9")
+}
+
+func TestRun_APartitionThatIsAddedIsReadFromItsStart(t *testing.T) {
+	b := newBroker(t)
+	b.publish(0, "old")
+	s := quick(place(t, b.config(func(k *watchroutev1.KafkaSource) { k.Start = watchroutev1.SourceStart_LATEST_EVENT })))
+	l := newLog()
+	r := start(t, s, l)
+	l.waitConnected(t, r)
+	r.stop()
+	if added, err := kadm.NewClient(b.client).CreatePartitions(t.Context(), 1, "orders"); err != nil || added.Error() != nil {
+		t.Fatal(err, added.Error())
+	}
+	later := connect(t, b.Cluster) // which knows of it
+	if err := later.ProduceSync(t.Context(), &kgo.Record{Topic: "orders", Partition: 1, Value: []byte("new")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	says(t, start(t, s, l).failure(), true, "orders/0 ends at 1, and was read up to 9")
+	start(t, s, l)
+	l.has(t, "orders/1", "new")
+	if got := l.values("orders/0"); len(got) > 0 {
+		t.Errorf("took %q of before it began", got)
+	}
 }
 
 func TestRun_WaitsForATopicAndABroker(t *testing.T) {

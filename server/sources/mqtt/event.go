@@ -20,10 +20,7 @@ func event(m *paho.Publish) sources.Event {
 		e.ID = e.Headers["message-id"]
 		return e
 	}
-	if id, source := e.Headers["id"], e.Headers["source"]; id != "" && source != "" {
-		// A source that has spaces in it must not be taken for another source and id.
-		e.ID = strings.ReplaceAll(source, " ", "%20") + " " + id
-	}
+	e.ID = sources.CloudEventID(e.Headers["source"], e.Headers["id"])
 	for _, p := range m.Properties.User { // a binary CloudEvent
 		e.Headers["ce-"+strings.ToLower(p.Key)] = p.Value
 	}

@@ -119,6 +119,8 @@ func (s *sink) Connected() { s.connected++ }
 
 func (s *sink) Lag(string, int64) {}
 
+func (s *sink) Pass(context.Context, string, string) error { return nil }
+
 func (s *sink) Take(ctx context.Context, events []sources.Event) error {
 	select {
 	case s.takes <- slices.Clone(events):

@@ -139,17 +139,17 @@ func (c *connection) consume(ctx context.Context, start uint64, receive func(jet
 	return c.consumer.CachedInfo().NumPending, err
 }
 
-// look gives how the stream is now, and up to where everything has been delivered; 0: that
-// is not known.
-func (c *connection) look(ctx context.Context) (state *jetstream.StreamInfo, delivered uint64, err error) {
+// look gives how the stream is now, up to where everything has been delivered (0: that is
+// not known), and how many messages that was.
+func (c *connection) look(ctx context.Context) (state *jetstream.StreamInfo, delivered, messages uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Patience)
 	defer cancel()
 	if state, err = c.state(ctx); err != nil {
-		return nil, 0, err
+		return nil, 0, 0, err
 	}
 	info, err := c.consumer.Info(ctx)
 	if err == nil && info.NumPending == 0 {
-		delivered = state.State.LastSeq
+		delivered, messages = state.State.LastSeq, info.Delivered.Consumer
 	}
-	return state, delivered, err
+	return state, delivered, messages, err
 }

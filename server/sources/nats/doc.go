@@ -6,8 +6,8 @@
 // nodes that have the same source each read the whole stream.
 //
 // Where it begins: behind its position in this node's log; where there is none, at
-// SourceStart. With LATEST_EVENT that is the end of the stream at each connection, until
-// the first event has been taken.
+// SourceStart as it is at the first connection, which becomes the position at once. Under
+// the stream's name is kept when it was made.
 //
 // Order and blocking: events are taken in the order of the stream, those together that
 // have come, and none waits for more. While they are being taken the next are read, up to
@@ -18,9 +18,9 @@
 // decide: a source with another id reads what there is from its start. A stream that keeps
 // the last messages of each subject, and has no other limit, loses only what newer messages
 // have replaced: that is no loss. Where only some subjects are read, nobody knows whether
-// there was one of them among what is gone, and it is taken for a loss. A stream that was
-// made anew, and is by now longer than what was read of the old one, cannot be told from
-// the old one.
+// there was one of them among what is gone, and it is taken for a loss; while the source
+// runs, what others have is passed every LookInterval. A stream that was made anew is told
+// from the old one by when it was made.
 //
 // What is waited for: a server that cannot be reached, a refused login and a missing stream
 // end Run with an error that is not for good; so does every loss of the connection, since

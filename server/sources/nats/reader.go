@@ -18,7 +18,7 @@ type reader struct {
 	*Source
 	to sources.Sink
 	// look is connection.look.
-	look     func(context.Context) (state *jetstream.StreamInfo, delivered uint64, err error)
+	look     func(context.Context) (state *jetstream.StreamInfo, delivered, messages uint64, err error)
 	messages chan jetstream.Msg
 	failed   chan error // has what went wrong first
 	stopped  chan struct{}
@@ -100,14 +100,19 @@ func (r *reader) pass(ctx context.Context) error {
 	if len(r.messages) > 0 {
 		return nil
 	}
-	state, delivered, err := r.look(ctx)
+	state, delivered, messages, err := r.look(ctx)
 	if err == nil {
 		err = r.check(state, r.passed+1)
 	}
-	if err == nil && delivered > 0 {
-		r.passed, r.open = max(r.passed, delivered), false
+	if err != nil || delivered == 0 {
+		return err
 	}
-	return err
+	further := delivered > r.passed
+	r.passed, r.open = max(r.passed, delivered), false
+	if further && messages == r.received { // none is on its way
+		return r.to.Pass(ctx, "", strconv.FormatUint(r.passed, 10))
+	}
+	return nil
 }
 
 // batch is what reader.events are.
@@ -158,7 +163,7 @@ func (r *reader) take(ctx context.Context, first jetstream.Msg) error {
 	}
 	defer clear(r.events) // they hold what was received
 	if b.gap != 0 {
-		state, _, err := r.look(ctx)
+		state, _, _, err := r.look(ctx)
 		if err == nil {
 			err = r.check(state, b.gap)
 		}
@@ -179,6 +184,19 @@ func (r *reader) take(ctx context.Context, first jetstream.Msg) error {
 	return nil
 }
 
+// same says whether the stream is the one that was read: known is what identity gave of
+// that; empty: nothing was read.
+func (r *reader) same(known string, info *jetstream.StreamInfo) error {
+	if known == "" || known == identity(info) {
+		return nil
+	}
+	return sources.Permanent(fmt.Errorf("the stream %s was made anew: it is of %s, and the one that was read of %s; give the source another id to read it from its start",
+		r.config.GetStream(), identity(info), known))
+}
+
+// identity is when a stream was made.
+func identity(info *jetstream.StreamInfo) string { return info.Created.UTC().Format(time.RFC3339Nano) }
+
 // begin gives the sequence to begin with.
 func (r *reader) begin(position string, info *jetstream.StreamInfo) (start uint64, err error) {
 	if info.Config.Retention != jetstream.LimitsPolicy {
@@ -191,10 +209,10 @@ func (r *reader) begin(position string, info *jetstream.StreamInfo) (start uint6
 			r.passed = last
 			return last + 1, nil
 		}
-		r.open = true
-		return max(first, 1), nil
+		r.open, r.passed = true, max(first, 1)-1
+		return r.passed + 1, nil
 	}
-	if r.passed, err = strconv.ParseUint(position, 10, 64); err != nil || r.passed == 0 {
+	if r.passed, err = strconv.ParseUint(position, 10, 64); err != nil {
 		return 0, sources.Permanent(fmt.Errorf("the position is %q, a sequence is expected", position))
 	}
 	if r.passed > last {

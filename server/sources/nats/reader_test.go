@@ -20,6 +20,7 @@ import (
 type log struct {
 	connected bool
 	takes     [][]string
+	passed    []string // PARTITION:POSITION
 	last      sources.Event
 	lags      []int64
 	// taking, if it is set, is called before events are taken.
@@ -29,6 +30,11 @@ type log struct {
 func newLog() *log { return new(log) }
 
 func (l *log) Connected() { l.connected = true }
+
+func (l *log) Pass(_ context.Context, partition, position string) error {
+	l.passed = append(l.passed, partition+":"+position)
+	return nil
+}
 
 func (l *log) Lag(_ string, events int64) { l.lags = append(l.lags, events) }
 
@@ -73,6 +79,7 @@ type stream struct {
 	// info and delivered are what look gives.
 	info      jetstream.StreamInfo
 	delivered uint64
+	underway  uint64 // messages that were sent and are not here
 	looks     int
 	sent      uint64
 	ended     chan error
@@ -89,10 +96,10 @@ func open(t *testing.T, position string, first, last uint64, change ...func(*wat
 	s := &stream{T: t, log: newLog(), ended: make(chan error, 1)}
 	s.info.State.FirstSeq, s.info.State.LastSeq = first, last
 	s.reader = newReader(place(t, n), s.log)
-	s.look = func(context.Context) (*jetstream.StreamInfo, uint64, error) {
+	s.look = func(context.Context) (*jetstream.StreamInfo, uint64, uint64, error) {
 		s.looks++
 		info := s.info
-		return &info, s.delivered, nil
+		return &info, s.delivered, s.sent + s.underway, nil
 	}
 	if _, err := s.begin(position, &s.info); err != nil {
 		t.Fatal(err)
@@ -158,6 +165,7 @@ func TestBegin_BehindThePosition(t *testing.T) {
 		"latest":                        {start: latest, first: 5, last: 9, want: 10},
 		"latest, nothing yet":           {start: latest, want: 1},
 		"behind it":                     {position: "6", start: latest, first: 5, last: 9, want: 7},
+		"nothing was there":             {position: "0", start: latest, first: 1, last: 9, want: 1},
 		"at the end":                    {position: "9", first: 5, last: 9, want: 10},
 		"just before what is left":      {position: "4", first: 5, last: 9, want: 5},
 		"the end, and purged":           {position: "9", first: 10, last: 9, want: 10},
@@ -358,6 +366,39 @@ func TestRead_OtherSubjectsMayGoWhileNothingIsMissing(t *testing.T) {
 			t.Errorf("took %q", got)
 		}
 	})
+}
+
+func TestRead_WhatOthersHaveIsPassedOnceNothingIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, "2", 1, 9, subjects)
+		s.delivered, s.underway = 9, 1
+		s.start()
+		time.Sleep(s.LookInterval)
+		synctest.Wait()
+		if len(s.log.passed) > 0 {
+			t.Errorf("passed %q before the message that was sent is taken", s.log.passed)
+		}
+		s.underway, s.delivered = 0, 11
+		s.deliver(8)
+		time.Sleep(s.LookInterval)
+		synctest.Wait()
+		_ = s.end()
+		if got := s.log.passed; !slices.Equal(got, []string{":11"}) || !slices.Equal(s.log.taken(), []string{"8"}) {
+			t.Errorf("passed %q and took %q", got, s.log.taken())
+		}
+	})
+}
+
+func TestSame_AStreamThatWasMadeAnewIsToldByItsTime(t *testing.T) {
+	s := open(t, "", 1, 9)
+	was := s.info
+	was.Created = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	now := was
+	now.Created = was.Created.Add(time.Nanosecond)
+	if err := errors.Join(s.same("", &was), s.same(identity(&was), &was)); err != nil {
+		t.Error(err)
+	}
+	says(t, s.same(identity(&was), &now), true, "ORDERS was made anew", "another id")
 }
 
 func TestRead_OtherSubjectsMayNotGoBeforeItHasLooked(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -130,6 +131,10 @@ func (s *Source) run(ctx context.Context, from sources.Positions, to sources.Sin
 		if err != nil {
 			return err
 		}
+		known := from.Position(s.config.GetStream())
+		if err := r.same(known, state); err != nil {
+			return err
+		}
 		start, err := r.begin(from.Position(""), state)
 		if err != nil {
 			return err
@@ -141,6 +146,12 @@ func (s *Source) run(ctx context.Context, from sources.Positions, to sources.Sin
 		// What comes next may have gone before there was a consumer.
 		if state, err = c.state(ctx); err == nil {
 			err = r.check(state, start)
+		}
+		if err == nil && from.Position("") == "" {
+			err = to.Pass(ctx, "", strconv.FormatUint(start-1, 10))
+		}
+		if err == nil && known == "" {
+			err = to.Pass(ctx, s.config.GetStream(), identity(state))
 		}
 		if err == nil {
 			to.Connected()

@@ -52,8 +52,8 @@
 //
 // The snapshot is that which CREATE_REPLICATION_SLOT exports: it has exactly the
 // transactions that were committed before the slot's first LSN, and the stream begins with
-// the others. Until all of it has been taken the position says so: 0/16B3748#0, ...,
-// /snapshot/ROWS. A snapshot that was interrupted cannot be gone on with, since PostgreSQL
+// the others. From the beginning until all of it has been taken the position says so:
+// 0/16B3748#0, ..., /snapshot/ROWS. A snapshot that was interrupted cannot be gone on with, since PostgreSQL
 // forgets it with the connection. It is read anew, and the slot is kept, whose changes tell
 // what happened to the rows that were taken: a second, temporary slot exports a new
 // snapshot, at a later LSN; first the changes up to exactly there are taken from the first

@@ -103,6 +103,11 @@ func (r *run) run(ctx context.Context, text string) error {
 	leave(sender)
 	leave(db)
 	r.at.snapshot = false
+	if !begun || tables { // where there was nothing to take, nothing else has said so
+		if err := r.to.Pass(ctx, "", r.at.String()); err != nil {
+			return err
+		}
+	}
 	return r.follow(ctx, r.at, 0)
 }
 
@@ -146,6 +151,17 @@ func (r *run) first(ctx context.Context, db *pgx.Conn, sender *pgconn.PgConn, ta
 	if err != nil {
 		return err
 	}
+	return r.read(ctx, snap)
+}
+
+// read reads the tables. From now on each change is an event, also if that is interrupted
+// before any row was taken.
+func (r *run) read(ctx context.Context, snap *snapshot) error {
+	begins := r.at
+	begins.snapshot = true
+	if err := r.to.Pass(ctx, "", begins.String()); err != nil {
+		return err
+	}
 	r.to.Connected()
 	return snap.run(ctx)
 }
@@ -169,8 +185,7 @@ func (r *run) again(ctx context.Context, db *pgx.Conn, sender *pgconn.PgConn, be
 			return err
 		}
 	}
-	r.to.Connected()
-	return snap.run(ctx)
+	return r.read(ctx, snap)
 }
 
 // create makes a slot, which waits for the transactions that are open, and sets r.at to

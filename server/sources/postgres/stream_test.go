@@ -152,6 +152,8 @@ func (b *bucket) Lag(_ string, n int64) {
 	b.lag = n
 }
 
+func (b *bucket) Pass(context.Context, string, string) error { return nil }
+
 func (b *bucket) Take(ctx context.Context, events []sources.Event) error {
 	if b.hold != nil {
 		select {

@@ -8,7 +8,7 @@
 // that it comes again. The properties `message-id`, `correlation-id`, `type` and `app-id`
 // are headers, the routing key is the event's key.
 //
-// A stream has positions: an offset, and the checksum of the event there, as in
+// A stream has positions, from when the source begins on: an offset, and the checksum of the event there, as in
 // 42/1c291ca3. A source that goes on begins with the event that it had last. If that is not
 // the same, the stream was made anew; if it is not there, and the stream begins later,
 // events were deleted before they were read. Both are permanent errors. Offsets have gaps,

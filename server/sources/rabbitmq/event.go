@@ -35,23 +35,15 @@ func event(name, position string, d *amqp.Delivery) sources.Event {
 // cloudEventID gives what tells a CloudEvent from all others; empty: it is none.
 func cloudEventID(e *sources.Event) string {
 	var source, id string
-	for _, prefix := range []string{"cloudevents:", "cloudevents_", "ce-", "ce_"} {
-		if e.Headers[prefix+"specversion"] != "" {
-			source, id = e.Headers[prefix+"source"], e.Headers[prefix+"id"]
-		}
+	if attributes := sources.CloudEventAttributes(e.Headers); attributes["specversion"] != "" {
+		source, id = attributes["source"], attributes["id"]
 	}
-	if strings.HasPrefix(e.ContentType, "application/cloudevents") {
-		if media, _, _ := mime.ParseMediaType(e.ContentType); media == "application/cloudevents+json" {
-			var attributes struct{ Source, ID string }
-			_ = json.Unmarshal(e.Value, &attributes) // it becomes a dead letter
-			source, id = attributes.Source, attributes.ID
-		}
+	if media, _, _ := mime.ParseMediaType(e.ContentType); media == sources.StructuredCloudEvent {
+		var attributes struct{ Source, ID string }
+		_ = json.Unmarshal(e.Value, &attributes) // it becomes a dead letter
+		source, id = attributes.Source, attributes.ID
 	}
-	if source == "" || id == "" {
-		return ""
-	}
-	// A source that has spaces in it must not be taken for another source and id.
-	return strings.ReplaceAll(source, " ", "%20") + " " + id
+	return sources.CloudEventID(source, id)
 }
 
 // text gives a header's value: tables and lists as JSON.

@@ -130,6 +130,11 @@ func (s *sink) All() map[string]string { return s.positions }
 
 func (s *sink) Connected() { s.connected++ }
 
+func (s *sink) Pass(_ context.Context, partition, position string) error {
+	s.positions[partition] = position
+	return nil
+}
+
 func (s *sink) Lag(_ string, n int64) { s.lags = append(s.lags, n) }
 
 func (s *sink) Take(ctx context.Context, events []sources.Event) error {
@@ -395,9 +400,24 @@ func TestStream_BeginsAsItIsTold(t *testing.T) {
 		c := streamOf("orders")
 		c.Start = watchroutev1.SourceStart_LATEST_EVENT
 		x := run(t, &fake{stream: map[int64]string{0: "a", 1: "b"}}, "", c)
-		x.consumers[0].deliveries <- streamed(2, "c")
-		if got := x.gets(); got != "c" || x.from[0] != "next" {
+		time.Sleep(probeTime)
+		synctest.Wait()
+		if got := x.sink.positions["orders"]; got != at(1, "b") || x.sink.connected != 1 { // as one that is killed now leaves it
+			t.Errorf("it begins behind %q, connected %d times", got, x.sink.connected)
+		}
+		x.consumers[1].deliveries <- streamed(2, "c")
+		if got := x.gets(); got != "c" || fmt.Sprint(x.from) != "[last 1]" {
 			t.Errorf("%s was taken from %v", got, x.from)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := streamOf("orders")
+		c.Start = watchroutev1.SourceStart_LATEST_EVENT
+		x := run(t, &fake{stream: map[int64]string{}}, "", c)
+		time.Sleep(probeTime)
+		synctest.Wait()
+		if got := x.sink.positions["orders"]; got != nothing || fmt.Sprint(x.from) != "[last first]" {
+			t.Errorf("it begins behind %q, and reads from %v", got, x.from)
 		}
 	})
 }
@@ -419,7 +439,8 @@ func TestStream_GoesOnWhereItWas(t *testing.T) {
 		{"another event is there", all, at(6, "x"), "", "made anew"},
 		{"no event is there", map[int64]string{5: "e", 7: "g"}, at(6, "f"), "", "made anew"},
 		{"a position of another connector", all, "6", "", "is none"},
-		{"a position that is none", all, "-1/00000000", "", "is none"},
+		{"a position that is none", all, "-2/00000000", "", "is none"},
+		{"all of it, as it was empty", all, nothing, "e f g", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

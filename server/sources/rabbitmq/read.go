@@ -41,12 +41,13 @@ func (s *Source) Run(ctx context.Context, from sources.Positions, to sources.Sin
 }
 
 func (s *Source) run(ctx context.Context, from sources.Positions, to sources.Sink) error {
+	var at *stream // nil: a queue
 	var o origin
 	name := s.config.GetQueue()
 	if _, ok := s.config.GetFrom().(*watchroutev1.RabbitmqSource_Stream); ok {
 		name = s.config.GetStream()
-		at, err := newStream(name, from.Position(name), s)
-		if err != nil {
+		var err error
+		if at, err = newStream(name, from.Position(name), s); err != nil {
 			return err
 		}
 		o = at
@@ -60,6 +61,19 @@ func (s *Source) run(ctx context.Context, from sources.Positions, to sources.Sin
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer b.Close() // ends what works
+	if at != nil && at.atEnd() {
+		end, err := at.end(b)
+		if err == nil {
+			err = to.Pass(ctx, name, end)
+		}
+		if err == nil {
+			at, err = newStream(name, end, s)
+		}
+		if err != nil {
+			return explain(name, err)
+		}
+		o = at
+	}
 	c, resumed, err := o.consume(b)
 	if err != nil {
 		return explain(name, err)

@@ -21,6 +21,7 @@ type stream struct {
 	source *Source
 
 	begun bool // at and sum are those of a message
+	empty bool // it had none when the source began
 	seen  bool // a message has come on this connection
 	at    int64
 	sum   uint32
@@ -36,6 +37,10 @@ func newStream(name, position string, source *Source) (*stream, error) {
 	if position == "" {
 		return s, nil
 	}
+	if position == nothing {
+		s.empty = true
+		return s, nil
+	}
 	offset, sum, ok := strings.Cut(position, "/")
 	at, err := strconv.ParseInt(offset, 10, 64)
 	checksum, bad := strconv.ParseUint(sum, 16, 32)
@@ -47,29 +52,73 @@ func newStream(name, position string, source *Source) (*stream, error) {
 	return s, nil
 }
 
+// nothing is the position in a stream that has no message yet.
+const nothing = "-1/00000000"
+
 func (s *stream) position() string { return fmt.Sprintf("%d/%08x", s.at, s.sum) }
 
 // consume implements origin. It begins with the last message that was read.
 func (s *stream) consume(b broker) (*consumer, bool, error) {
 	var from any = "first"
-	switch {
-	case s.begun:
+	if s.begun {
 		from = s.at
-	case s.source.config.GetStart() == watchroutev1.SourceStart_LATEST_EVENT:
-		from = "next"
 	}
 	c, err := b.Consume(s.name, from, s.source.prefetch)
-	if err != nil && noStream(err) {
-		err = sources.Permanent(errors.New("it is no stream; `rabbitmq.queue` names those"))
-	}
-	return c, s.begun, err
+	return c, s.begun, s.refused(err)
 }
+
+// atEnd says whether the source is to begin at the end, of which it has no position yet.
+func (s *stream) atEnd() bool {
+	return !s.begun && !s.empty && s.source.config.GetStart() == watchroutev1.SourceStart_LATEST_EVENT
+}
+
+// end gives the position of the last message: it reads the last chunk, which is what the
+// broker can be asked for, until nothing comes any more. What is published meanwhile may
+// count as before the beginning, and nothing later.
+func (s *stream) end(b broker) (string, error) {
+	c, err := b.Consume(s.name, "last", s.source.prefetch)
+	if err != nil {
+		return "", s.refused(err)
+	}
+	defer c.close()
+	position, enough := nothing, time.After(s.source.Patience)
+	for {
+		select {
+		case d, ok := <-c.deliveries:
+			if !ok {
+				return "", c.why()
+			}
+			offset, ok := d.Headers[offsetHeader].(int64)
+			if !ok {
+				return "", errNoOffset
+			}
+			position = (&stream{at: offset, sum: crc32.ChecksumIEEE(d.Body)}).position()
+			if err := c.ack(d.DeliveryTag); err != nil {
+				return "", err
+			}
+		case <-time.After(probeTime):
+			return position, nil
+		case <-enough:
+			return position, nil
+		}
+	}
+}
+
+// refused says that it is no stream, if that is why.
+func (s *stream) refused(err error) error {
+	if noStream(err) {
+		return sources.Permanent(errors.New("it is no stream; `rabbitmq.queue` names those"))
+	}
+	return err
+}
+
+var errNoOffset = errors.New("the broker gives a message without an offset")
 
 // accept implements origin.
 func (s *stream) accept(b broker, d *amqp.Delivery) (string, bool, error) {
 	offset, ok := d.Headers[offsetHeader].(int64)
 	if !ok {
-		return "", false, errors.New("the broker gives a message without an offset")
+		return "", false, errNoOffset
 	}
 	sum := crc32.ChecksumIEEE(d.Body)
 	if s.begun {

@@ -41,7 +41,8 @@ type cursor struct {
 	latest bool // it begins with the next entry, if it has no position
 
 	begun bool  // it has a position, or has seen the stream
-	taken bool  // `at` is an entry that was read
+	known bool  // it has a position
+	taken bool  // `at` is an entry that the stream had
 	at    id    // the last entry that was read, or the end when it began
 	had   int64 // how many entries the stream had ever had with that; unknown: Redis did not tell
 }
@@ -60,7 +61,7 @@ func newCursor(key, position string) (*cursor, error) {
 	if err != nil || c.had < unknown {
 		return nil, fmt.Errorf("the position %q of the stream %s is none", position, key)
 	}
-	c.begun, c.taken = true, true
+	c.begun, c.taken, c.known = true, c.at != id{}, true
 	return c, nil
 }
 
@@ -121,7 +122,7 @@ func (c *cursor) check(s *state, most int) error {
 	if !c.begun {
 		c.begun = true
 		if c.latest {
-			c.at = s.last
+			c.at, c.taken = s.last, s.last != id{}
 		}
 	}
 	if s.last.compare(c.at) < 0 {

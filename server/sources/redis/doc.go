@@ -1,7 +1,8 @@
 // Package redis is the connector of Redis Streams.
 //
 // A source reads streams (XREAD) in the order of their ids, and is in no consumer group:
-// where it has come to is in the log. A stream that is not there yet is waited for.
+// where it has come to is in the log, from the first look at a stream on. A stream that is
+// not there yet is waited for, and then read from its start.
 //
 // Nothing is skipped in silence. A position is an entry's id, and how many entries the
 // stream had ever had with it: 1764108766000-0/42. Each read is one transaction with XINFO

@@ -170,6 +170,13 @@ func (s *sink) Lag(partition string, n int64) {
 	s.lag[partition] = n
 }
 
+func (s *sink) Pass(_ context.Context, partition, position string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.positions[partition] = position
+	return s.fails
+}
+
 func (s *sink) Take(_ context.Context, events []sources.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -368,6 +375,32 @@ func TestRun_BeginsWithTheNextEntry(t *testing.T) {
 			t.Errorf("%v were taken", got)
 		}
 	})
+}
+
+func TestRun_BeginsWhereItFirstLooked(t *testing.T) {
+	for _, start := range []watchroutev1.SourceStart{watchroutev1.SourceStart_EARLIEST, watchroutev1.SourceStart_LATEST_EVENT} {
+		for _, had := range []int{0, 5} {
+			for _, old := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					f, to, c := newFake(), newSink(), config("a")
+					c.Start, f.old = start, old
+					if start == watchroutev1.SourceStart_LATEST_EVENT {
+						f.add("a", had)
+					}
+					if err := run(t, f, to, c); err != nil { // nothing comes
+						t.Fatal(err)
+					}
+					f.add("a", 2)
+					if err := run(t, f, to, c); err != nil {
+						t.Fatal(err)
+					}
+					if got := to.values("a"); len(got) != 2 {
+						t.Errorf("%v, %d entries, old %v: %v were taken, of what came while it was away", start, had, old, got)
+					}
+				})
+			}
+		}
+	}
 }
 
 func TestRun_SaysWhatWasLostWhileItWasAway(t *testing.T) {

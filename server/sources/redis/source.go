@@ -70,6 +70,7 @@ func check(r *watchroutev1.RedisSource) error {
 
 // batch is what one read brings.
 type batch struct {
+	begins map[string]string // positions of streams that had none
 	events []sources.Event
 	lag    map[string]int64 // behind it, by stream
 	err    error            // why reading has ended
@@ -108,6 +109,11 @@ func (s *Source) Run(ctx context.Context, from sources.Positions, to sources.Sin
 		case <-ctx.Done():
 			return nil
 		}
+		for key, position := range b.begins {
+			if b.err == nil {
+				b.err = to.Pass(ctx, key, position)
+			}
+		}
 		if b.err == nil && !connected {
 			to.Connected()
 		}
@@ -129,7 +135,7 @@ func (s *Source) Run(ctx context.Context, from sources.Positions, to sources.Sin
 // read reads until something fails or ctx ends.
 func (s *Source) read(ctx context.Context, from server, cursors []*cursor, to chan<- batch) {
 	for {
-		b := batch{lag: map[string]int64{}}
+		b := batch{begins: map[string]string{}, lag: map[string]int64{}}
 		b.err = s.next(ctx, from, cursors, &b)
 		select {
 		case to <- b:
@@ -160,6 +166,10 @@ func (s *Source) next(ctx context.Context, from server, cursors []*cursor, b *ba
 	for i, c := range cursors {
 		if err := c.check(&states[i], s.MaxEvents); err != nil {
 			return sources.Permanent(fmt.Errorf("the stream %s: %w; a source with another id begins with what there is", c.key, err))
+		}
+		if !c.known {
+			c.known = true
+			b.begins[c.key] = c.position()
 		}
 		for _, entry := range states[i].entries {
 			e, err := event(c, entry, s.config.GetField())

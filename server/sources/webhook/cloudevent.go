@@ -17,6 +17,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 
 	"github.com/watchroute/watchroute/internal/resource"
+	"github.com/watchroute/watchroute/internal/wire"
 	"github.com/watchroute/watchroute/server/sources"
 )
 
@@ -54,7 +55,7 @@ func parse(topic string, h http.Header, body []byte) ([]sources.Event, error) {
 		e, err := p.binary(h, body)
 		return []sources.Event{e}, err
 	case media != structured && media != batch:
-		return nil, refuse(http.StatusUnsupportedMediaType,
+		return nil, wire.Refuse(http.StatusUnsupportedMediaType,
 			"a CloudEvent is expected: the content type %s or %s, or the header ce-specversion; this has the content type %q", structured, batch, h.Get("Content-Type"))
 	case !utf8.Valid(body):
 		return nil, invalid("the body is not UTF-8")
@@ -77,8 +78,7 @@ type parser struct {
 // event gives the event that a valid CloudEvent is, without its bytes. Its own trace
 // counts where the request has none.
 func (p *parser) event(e *event.Event) sources.Event {
-	// A source that has spaces in it must not be taken for another source and id.
-	out := sources.Event{ID: strings.ReplaceAll(e.Source(), " ", "%20") + " " + e.ID(), Topic: p.topic, Headers: map[string]string{}, Time: e.Time()}
+	out := sources.Event{ID: sources.CloudEventID(e.Source(), e.ID()), Topic: p.topic, Headers: map[string]string{}, Time: e.Time()}
 	if out.Time.IsZero() {
 		out.Time = p.time
 	}
@@ -95,7 +95,7 @@ func (p *parser) event(e *event.Event) sources.Event {
 
 // structured reads a CloudEvent in JSON.
 func (p *parser) structured(raw []byte) (sources.Event, error) {
-	e, err := unmarshal(raw)
+	e, err := sources.UnmarshalCloudEvent(raw)
 	switch {
 	case err != nil:
 		return sources.Event{}, invalid("not a CloudEvent: %s", told(err))
@@ -108,17 +108,6 @@ func (p *parser) structured(raw []byte) (sources.Event, error) {
 	out := p.event(&e)
 	out.Value, out.ContentType = raw, structured
 	return out, nil
-}
-
-// unmarshal is UnmarshalJSON, which panics (v2.16.2) where data_base64 is no string.
-func unmarshal(raw []byte) (e event.Event, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = errors.New("an attribute is of the wrong type")
-		}
-	}()
-	err = e.UnmarshalJSON(raw)
-	return e, err
 }
 
 // batch reads a list of structured ones.

@@ -3,7 +3,6 @@ package webhook
 import (
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,7 +29,7 @@ func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		agree(w, r)
 	default:
 		w.Header().Set("Allow", allowed)
-		fail(w, refuse(http.StatusMethodNotAllowed, "%s takes %s, not %s", s.topic, allowed, r.Method))
+		fail(w, wire.Refuse(http.StatusMethodNotAllowed, "%s takes %s, not %s", s.topic, allowed, r.Method))
 	}
 }
 
@@ -57,10 +56,10 @@ func (s *Source) receive(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return refuse(http.StatusUnsupportedMediaType, "bodies are taken as they are, without the content encoding %q", coding)
+		return wire.Refuse(http.StatusUnsupportedMediaType, "bodies are taken as they are, without the content encoding %q", coding)
 	}
 	if isBinary(r.Header) && !known.bears {
-		return refuse(http.StatusUnsupportedMediaType, "a signature does not cover the headers that a binary CloudEvent is made of; send it structured, as %s", structured)
+		return wire.Refuse(http.StatusUnsupportedMediaType, "a signature does not cover the headers that a binary CloudEvent is made of; send it structured, as %s", structured)
 	}
 	body, release, err := s.read(w, r)
 	defer release()
@@ -121,37 +120,10 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refusal is an error about HTTP itself, whose status the reason does not tell.
-type refusal struct {
-	told   *resource.Error
-	status int
-}
-
-// Error implements error.
-func (r *refusal) Error() string { return r.told.Error() }
-
-// Unwrap lets package wire find what the caller is told.
-func (r *refusal) Unwrap() error { return r.told }
-
-func refuse(status int, format string, args ...any) error {
-	return &refusal{resource.Errorf(resource.Unsupported, format, args...), status}
-}
-
 // fail answers with an error, as all of HTTP does.
 func fail(w http.ResponseWriter, err error) {
-	code := wire.HTTPStatus(err)
-	if refused := new(refusal); errors.As(err, &refused) {
-		code = refused.status
-	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	if code == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
-	}
-	if e := new(resource.Error); errors.As(err, &e) && e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
-	}
-	body := append(wire.AppendProtoJSON(nil, wire.Status(err).Proto()), '\n')
+	code, body := wire.ErrorAnswer(h, err)
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)

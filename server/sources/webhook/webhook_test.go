@@ -39,6 +39,8 @@ func (s *sink) Connected() { close(s.connected) }
 
 func (s *sink) Lag(string, int64) {}
 
+func (s *sink) Pass(context.Context, string, string) error { return nil }
+
 func (s *sink) Take(ctx context.Context, events []sources.Event) error {
 	s.takes = append(s.takes, slices.Clone(events))
 	if s.taking != nil {

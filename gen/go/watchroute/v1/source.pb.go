@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Start says where a source begins that has no position yet.
+// SourceStart says where a source begins that has no position yet.
 type SourceStart int32
 
 const (
@@ -30,7 +30,7 @@ const (
 	SourceStart_SOURCE_START_UNSPECIFIED SourceStart = 0
 	// With the oldest event that the broker has.
 	SourceStart_EARLIEST SourceStart = 1
-	// With the next event.
+	// With the next event: behind what the broker has when the source first runs.
 	SourceStart_LATEST_EVENT SourceStart = 2
 )
 
@@ -1808,7 +1808,7 @@ func (x *SourceStatus) GetReconnects() int64 {
 // DeadLetter is an event that could not be decoded, mapped or applied.
 type DeadLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// SOURCE_ID~ and a number.
+	// SOURCE_ID~ and a digest of where the event was.
 	DeadletterId string `protobuf:"bytes,1,opt,name=deadletter_id,json=deadletterId,proto3" json:"deadletter_id,omitempty"`
 	// The source.
 	SourceId string `protobuf:"bytes,2,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`

@@ -1076,7 +1076,7 @@ export const SourceStatus_StateSchema: GenEnum<SourceStatus_State> = /*@__PURE__
  */
 export type DeadLetter = Message<"watchroute.v1.DeadLetter"> & {
   /**
-   * SOURCE_ID~ and a number.
+   * SOURCE_ID~ and a digest of where the event was.
    *
    * @generated from field: string deadletter_id = 1;
    */
@@ -1197,7 +1197,7 @@ export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
   messageDesc(file_watchroute_v1_source, 14);
 
 /**
- * Start says where a source begins that has no position yet.
+ * SourceStart says where a source begins that has no position yet.
  *
  * @generated from enum watchroute.v1.SourceStart
  */
@@ -1217,7 +1217,7 @@ export enum SourceStart {
   EARLIEST = 1,
 
   /**
-   * With the next event.
+   * With the next event: behind what the broker has when the source first runs.
    *
    * @generated from enum value: LATEST_EVENT = 2;
    */
