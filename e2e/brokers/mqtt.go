@@ -30,6 +30,7 @@ func MQTT(t testing.TB, o Options) *Broker {
 		"user " + me.Username, // as root it would change to a user of its own
 		"allow_anonymous true",
 		"max_queued_messages 0",
+		"set_tcp_nodelay true", // or acknowledgements wait for each other, 40 ms at a time
 		"persistence true",
 		"persistence_location " + b.Dir + "/",
 		"autosave_interval 1",

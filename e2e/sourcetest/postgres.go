@@ -40,20 +40,24 @@ type postgresBroker struct {
 	table    string
 	password string // a file that has it
 	poisoned atomic.Int64
+	idle     chan *postgresWriter // until the test ends
 }
 
 func newPostgres(t testing.TB, server *brokers.Broker, tables *atomic.Int64) Broker {
 	t.Helper()
-	b := &postgresBroker{server: server, tables: tables, password: filepath.Join(t.TempDir(), "password")}
+	b := &postgresBroker{server: server, tables: tables, password: filepath.Join(t.TempDir(), "password"), idle: make(chan *postgresWriter, postgresWriters)}
+	t.Cleanup(func() {
+		for len(b.idle) > 0 {
+			(<-b.idle).close(context.Background())
+		}
+	})
 	b.table = fmt.Sprintf("things_%d", tables.Add(1))
 	if err := os.WriteFile(b.password, []byte(brokers.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), publishTime)
 	defer cancel()
-	var w postgresWriter
-	defer w.close(ctx)
-	err := b.write(ctx, &w, func(batch *pgx.Batch) {
+	err := b.write(ctx, func(batch *pgx.Batch) {
 		batch.Queue("create table " + b.table + " (key text primary key, n bigint, pad text)")
 	})
 	if err != nil {
@@ -89,10 +93,8 @@ func (b *postgresBroker) Publish(t testing.TB, _ *process.Server, events []Event
 	t.Helper()
 	sql := "insert into " + b.table + " as there values ($1, $2, $3) on conflict (key) do update set n = excluded.n, pad = excluded.pad where excluded.n > there.n"
 	eachKey(t, postgresWriters, events, func(ctx context.Context, own []Event) error {
-		var w postgresWriter
-		defer w.close(ctx)
 		for ; len(own) > 0; own = own[min(postgresRows, len(own)):] {
-			err := b.write(ctx, &w, func(batch *pgx.Batch) {
+			err := b.write(ctx, func(batch *pgx.Batch) {
 				for _, e := range own[:min(postgresRows, len(own))] {
 					batch.Queue(sql, e.Key, e.N, e.Pad)
 				}
@@ -110,9 +112,7 @@ func (b *postgresBroker) Poison(t testing.TB, _ *process.Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), publishTime)
 	defer cancel()
-	var w postgresWriter
-	defer w.close(ctx)
-	err := b.write(ctx, &w, func(batch *pgx.Batch) {
+	err := b.write(ctx, func(batch *pgx.Batch) {
 		batch.Queue("insert into "+b.table+" values ($1, null, '') on conflict do nothing", fmt.Sprintf("poison-%d", b.poisoned.Add(1)))
 	})
 	if err != nil {
@@ -133,7 +133,20 @@ func (b *postgresBroker) Snapshots() bool { return true }
 
 // write makes one transaction of what fill queues, until the server says that it is
 // committed, or that it is wrong.
-func (b *postgresBroker) write(ctx context.Context, w *postgresWriter, fill func(*pgx.Batch)) error {
+func (b *postgresBroker) write(ctx context.Context, fill func(*pgx.Batch)) error {
+	var w *postgresWriter
+	select {
+	case w = <-b.idle:
+	default:
+		w = &postgresWriter{}
+	}
+	defer func() {
+		select {
+		case b.idle <- w:
+		default:
+			w.close(ctx)
+		}
+	}()
 	for {
 		err := w.connect(ctx, b.server.URL)
 		if err == nil {
