@@ -49,15 +49,18 @@ func plan(env *cel.Env, a *ast.AST, plain bool) (p program, err error) {
 // yields evaluates the expression; not ok if that fails or costs too much. size is how
 // large the values are that it reads, in bytes.
 func (p *program) yields(vars interpreter.Activation, size int) (out ref.Val, ok bool) {
+	out, err := p.eval(vars, size)
+	return out, err == nil
+}
+
+// eval evaluates the expression over a value of a size in bytes: a large one within limits.
+func (p *program) eval(vars interpreter.Activation, size int) (ref.Val, error) {
 	run := p.metered
 	if p.plain != nil && size <= plainSize {
 		run = p.plain
 	}
 	out, _, err := run.Eval(vars)
-	if err != nil {
-		return nil, false
-	}
-	return out, true
+	return out, err
 }
 
 // holds says whether the expression yields true.

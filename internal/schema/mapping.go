@@ -276,11 +276,7 @@ func typeOf(v ref.Val) string { return "it yields " + v.Type().TypeName() }
 
 // value evaluates an expression of a mapping.
 func (p *program) value(field string, vars *eventVariables, size int) (ref.Val, error) {
-	run := p.metered
-	if p.plain != nil && size <= plainSize {
-		run = p.plain
-	}
-	out, _, err := run.Eval(vars)
+	out, err := p.eval(vars, size)
 	if err != nil {
 		return nil, mappingError(field, "%s", oneLine(err.Error()))
 	}

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
 
@@ -52,14 +50,10 @@ func (r *runner) stop() {
 
 func (r *runner) loop(ctx context.Context) {
 	if r.source.GetPaused() {
-		r.status.change(func(m *watchroutev1.SourceStatus) {
-			m.State, m.Error, m.RetryTime = watchroutev1.SourceStatus_PAUSED, "", nil
-		})
+		r.status.become(watchroutev1.SourceStatus_PAUSED, nil)
 		return
 	}
-	r.status.change(func(m *watchroutev1.SourceStatus) {
-		m.State, m.Error, m.RetryTime = watchroutev1.SourceStatus_STARTING, "", nil
-	})
+	r.status.become(watchroutev1.SourceStatus_STARTING, nil)
 	for wait := time.Duration(0); ; {
 		err := r.once(ctx)
 		if ctx.Err() != nil {
@@ -67,9 +61,7 @@ func (r *runner) loop(ctx context.Context) {
 		}
 		if IsPermanent(err) {
 			r.logger.Error("the source has failed, until it is changed", "error", err)
-			r.status.change(func(m *watchroutev1.SourceStatus) {
-				m.State, m.Error, m.RetryTime = watchroutev1.SourceStatus_FAILED, err.Error(), nil
-			})
+			r.status.become(watchroutev1.SourceStatus_FAILED, err)
 			return
 		}
 		if r.status.hasRun() {
@@ -78,10 +70,7 @@ func (r *runner) loop(ctx context.Context) {
 		wait = min(mostBackOff, max(leastBackOff, 2*wait))
 		rest := wait - rand.N(wait/2)
 		r.logger.Warn("the source backs off", "error", err, "wait", rest)
-		r.status.change(func(m *watchroutev1.SourceStatus) {
-			m.State, m.Error, m.RetryTime = watchroutev1.SourceStatus_BACKING_OFF, err.Error(), timestamppb.New(r.cfg.now().Add(rest))
-			m.Reconnects++
-		})
+		r.status.backOff(err, r.cfg.now().Add(rest))
 		select {
 		case <-time.After(rest):
 		case <-ctx.Done():

@@ -53,10 +53,30 @@ func (s *status) at(positions map[string]string) {
 	s.change(func(m *watchroutev1.SourceStatus) { m.Positions = positions })
 }
 
+// become sets the state, and why it is that; nil: nothing is wrong.
+func (s *status) become(state watchroutev1.SourceStatus_State, why error) {
+	s.change(func(m *watchroutev1.SourceStatus) { become(m, state, why) })
+}
+
+func become(m *watchroutev1.SourceStatus, state watchroutev1.SourceStatus_State, why error) {
+	m.State, m.Error, m.RetryTime = state, "", nil
+	if why != nil {
+		m.Error = why.Error()
+	}
+}
+
 func (s *status) connected() {
 	s.change(func(m *watchroutev1.SourceStatus) {
-		m.State, m.Error, m.RetryTime = watchroutev1.SourceStatus_RUNNING, "", nil
+		become(m, watchroutev1.SourceStatus_RUNNING, nil)
 		s.ran = true
+	})
+}
+
+func (s *status) backOff(why error, until time.Time) {
+	s.change(func(m *watchroutev1.SourceStatus) {
+		become(m, watchroutev1.SourceStatus_BACKING_OFF, why)
+		m.RetryTime = timestamppb.New(until)
+		m.Reconnects++
 	})
 }
 
