@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -137,16 +136,4 @@ func codeName(c codes.Code) string {
 		b.WriteRune(r)
 	}
 	return strings.ToUpper(b.String())
-}
-
-// permanent says whether a watch that failed so will always fail so.
-func permanent(err error) bool {
-	if errors.Is(err, context.Canceled) {
-		return true
-	}
-	switch failureOf(err).code {
-	case codes.Unavailable, codes.Internal, codes.Unknown, codes.Aborted, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Canceled:
-		return false
-	}
-	return true
 }

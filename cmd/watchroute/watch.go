@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -51,10 +50,8 @@ func (c *watchCommand) Run(ctx context.Context, term *terminal) error {
 	}
 	var held int // resources of the snapshot that is under way
 	f := &follower{
+		conn:    conn.conn,
 		request: request,
-		open: func(ctx context.Context, r *watchroutev1.WatchRequest) (grpc.ServerStreamingClient[watchroutev1.WatchResponse], error) {
-			return conn.Watch(ctx, r)
-		},
 		each: func(m *watchroutev1.WatchResponse) error {
 			if err := show(ctx, term, conn.types, m); err != nil {
 				return err
@@ -67,8 +64,8 @@ func (c *watchCommand) Run(ctx context.Context, term *terminal) error {
 		},
 	}
 	err = f.run(ctx)
-	if f.token != "" {
-		fmt.Fprintf(term.err, "# to go on from here, the same with --resume-token %s\n", f.token)
+	if f.token.text != "" {
+		fmt.Fprintf(term.err, "# to go on from here, the same with --resume-token %s\n", f.token.text)
 	}
 	return c.at(err)
 }

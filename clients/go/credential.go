@@ -1,0 +1,71 @@
+package watchroute
+
+import (
+	"context"
+	"sync"
+)
+
+// Credential gives a JWT or an API key, or "" for none. refused says that the server did
+// not take, or takes no longer, the one that was given last. An error is a failure to
+// connect: it is tried again.
+type Credential func(ctx context.Context, refused bool) (string, error)
+
+// StaticCredential always gives the same.
+func StaticCredential(credential string) Credential {
+	return func(context.Context, bool) (string, error) { return credential, nil }
+}
+
+// wallet is what a chain of connections knows of its credential.
+type wallet struct {
+	ask Credential // nil: none
+
+	mu      sync.Mutex
+	given   string // with the last connection
+	refused bool
+	next    *string // asked for already
+}
+
+// take gives the credential of a connection that is about to be made.
+func (w *wallet) take(ctx context.Context) (string, error) {
+	if w.ask == nil {
+		return "", nil
+	}
+	w.mu.Lock()
+	next, refused := w.next, w.refused
+	w.next = nil
+	w.mu.Unlock()
+	if next == nil {
+		credential, err := w.ask(ctx, refused)
+		if err != nil {
+			return "", unavailable(err, "there is no credential")
+		}
+		next = &credential
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.given, w.refused = *next, false
+	return w.given, nil
+}
+
+// refuse notes that the credential was refused.
+func (w *wallet) refuse() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = true
+}
+
+// another says whether there is another credential than the one that was refused.
+func (w *wallet) another(ctx context.Context) bool {
+	if w.ask == nil {
+		return false
+	}
+	w.refuse()
+	credential, err := w.ask(ctx, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil || credential == w.given {
+		return false
+	}
+	w.next = &credential
+	return true
+}

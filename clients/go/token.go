@@ -1,0 +1,141 @@
+package watchroute
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Store keeps the tokens of watches across restarts of a program. Several watches may use
+// it at a time, each with a key of its own.
+type Store interface {
+	// Load gives the token that was saved last; "" where there is none.
+	Load(ctx context.Context, key string) (string, error)
+	// Save keeps a token in place of the one before. "": there is none any more.
+	Save(ctx context.Context, key, token string) error
+}
+
+// FileStore keeps each token in a file of its own: the key is its path, below Folder
+// unless it is absolute. A file is replaced as a whole, so that a crash leaves either
+// token. It is not synced to the disk: a token that is older than the last only makes a
+// watch tell again.
+type FileStore struct {
+	// Folder is where the files are. Default: the working directory.
+	Folder string
+}
+
+func (s FileStore) path(key string) string {
+	if filepath.IsAbs(key) {
+		return key
+	}
+	return filepath.Join(s.Folder, key)
+}
+
+// Load implements Store.
+func (s FileStore) Load(_ context.Context, key string) (string, error) {
+	text, err := os.ReadFile(s.path(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(text), err
+}
+
+// Save implements Store.
+func (s FileStore) Save(_ context.Context, key, token string) (err error) {
+	path := s.path(key)
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name()) // what is left of it harms nobody
+		}
+	}()
+	_, err = file.WriteString(token)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+const (
+	// saveEvery is how long a save may be put off, so that several are one.
+	saveEvery = time.Second
+	// saveTime is how long a store may take.
+	saveTime = 5 * time.Second
+)
+
+// keeper saves the tokens of one watch.
+type keeper struct {
+	store    Store
+	key      string
+	counters *Counters
+	log      *slog.Logger
+
+	mu    sync.Mutex
+	token string
+	due   bool // token is not saved, and timer runs
+	timer *time.Timer
+}
+
+func (k *keeper) load(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
+	token, err := k.store.Load(ctx, k.key)
+	if err != nil {
+		k.failed("a token cannot be loaded", err)
+		return ""
+	}
+	return token
+}
+
+// keep saves a token soon.
+func (k *keeper) keep(token string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.token = token
+	if k.due {
+		return
+	}
+	k.due = true
+	if k.timer == nil {
+		k.timer = time.AfterFunc(saveEvery, k.save)
+	} else {
+		k.timer.Reset(saveEvery)
+	}
+}
+
+// drop saves at once that there is no token: the program will forget what it stands for.
+func (k *keeper) drop() {
+	k.keep("")
+	k.save()
+}
+
+// close saves what is not saved.
+func (k *keeper) close() { k.save() }
+
+func (k *keeper) save() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.due {
+		return
+	}
+	k.due = false
+	k.timer.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
+	defer cancel()
+	if err := k.store.Save(ctx, k.key, k.token); err != nil {
+		k.failed("a token cannot be saved", err)
+	}
+}
+
+func (k *keeper) failed(what string, err error) {
+	k.counters.StoreFailures.Add(1)
+	k.log.Warn(what, "key", k.key, "error", err)
+}
