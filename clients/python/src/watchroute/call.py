@@ -1,0 +1,56 @@
+"""Unary calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from .backoff import Backoff
+from .clock import Clock, sleep
+from .connection import Connections
+from .errors import WatchrouteError, from_rpc
+
+
+class Calls:
+    """Makes unary calls."""
+
+    def __init__(self, connections: Connections, clock: Clock, backoff: Callable[[], Backoff],
+                 timeout: float | None) -> None:
+        self._connections, self._clock, self._backoff, self._timeout = connections, clock, backoff, timeout
+
+    async def call(self, method: str, request: Message, timeout: float | None, *, again: bool = False) -> Any:
+        """Makes one call within `timeout` seconds; None: the client's. Raises WatchrouteError.
+
+        `again`: as often as that helps, until the time is over.
+        """
+        timeout = self._timeout if timeout is None else timeout
+        end = None if timeout is None else self._clock.monotonic() + timeout
+        backoff = self._backoff()
+        while True:
+            left = None if end is None else end - self._clock.monotonic()
+            try:
+                return await self._once(method, request, left)
+            except WatchrouteError as e:
+                if not again or e.retry_after is None and e.code is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                wait = max(backoff.next(), e.retry_after or 0.0)
+                if end is not None and self._clock.monotonic() + wait >= end:
+                    raise
+            await sleep(self._clock, wait)
+
+    async def _once(self, method: str, request: Message, timeout: float | None) -> Any:
+        credentials = self._connections.credentials
+        metadata = self._connections.metadata(await credentials.get())
+        connection = self._connections.acquire()
+        try:
+            return await getattr(connection, method)(request, timeout=timeout, metadata=metadata)
+        except grpc.aio.AioRpcError as e:
+            error = from_rpc(e)
+            if error.code is grpc.StatusCode.UNAUTHENTICATED:
+                credentials.refuse()
+            raise error from e
+        finally:
+            connection.release()

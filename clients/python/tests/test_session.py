@@ -1,0 +1,271 @@
+"""Many watches on one stream."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from script import bookmark, drain, events, present, run, snapshot_end, started, status, text
+from serving import END, closed, of, serving
+from test_watch import in_loop
+from virtual import ManualClock, settle
+from watchroute import WatchrouteError
+from watchroute.v1 import watch_pb2
+
+
+async def next_of(watch) -> str:
+    return text(await asyncio.wait_for(watch.__anext__(), 10))
+
+
+def later(watch):
+    return asyncio.ensure_future(watch.__anext__())
+
+
+async def opened(call, parent: str) -> str:
+    """The id of the watch that the client opens next."""
+    asked = await call.asked("open")
+    assert asked.watch.parent == parent and asked.credit == 256
+    return asked.watch_id
+
+
+async def pair(servicer, client):
+    """Two live watches of one session, and the session."""
+    a, b = client.watch("a"), client.watch("b")
+    firsts = [later(a), later(b)]
+    call = await servicer.calls.get()
+    ids = [await opened(call, "a"), await opened(call, "b")]
+    call.say(of(ids[0], started(), ids[1]), of(ids[0], snapshot_end(1, "t1"), ids[1]))
+    assert [text(e) for e in await asyncio.gather(*firsts)] == ["SYNCED 1", "SYNCED 1"]
+    return a, b, ids, call
+
+
+@in_loop
+async def test_watches_share_a_stream_and_its_packed_messages():
+    async with serving(session=True, tenant="acme") as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        assert call.metadata["watchroute-tenant"] == "acme" and call.metadata["watchroute-json"] == "text"
+        packed = of(ids[0], events(present("a/1", 2, {}), token="t2"))
+        packed.more.append(of(ids[1], events(present("b/1", 2, {}), token="t2")))
+        packed.more.append(of(ids[0], events(present("a/2", 3, {}), token="t3"), ids[1]))
+        call.say(packed)
+        assert [await next_of(a) for _ in range(2)] == ["PRESENT a/1@2 {}", "PRESENT a/2@3 {}"]
+        assert [await next_of(b) for _ in range(2)] == ["PRESENT b/1@2 {}", "PRESENT a/2@3 {}"]
+
+
+@in_loop
+async def test_credit_is_given_when_half_of_it_is_used():
+    async with serving(session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        for i in range(3):
+            call.say(of(ids[0], events(*(present(f"a/{j}", 2 + i, {}) for j in range(64)), token=f"t{2 + i}")))
+        for _ in range(128):
+            await next_of(a)
+        await settle()
+        assert call.requests.empty()  # the program is not done with the last one yet
+        await next_of(a)
+        credit = await call.asked("credit")
+        assert (credit.watch_id, credit.events) == (ids[0], 128)
+
+
+@in_loop
+async def test_bookmarks_do_not_pile_up_for_a_program_that_does_not_ask():
+    async with serving(session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        call.say(*(of(ids[0], bookmark(i, f"t{i}")) for i in range(2, 200)), of(ids[1], events(present("b/1", 300, {}), token="t300")))
+        assert await next_of(b) == "PRESENT b/1@300 {}"
+        assert len(a._stream._messages) == 1
+        waiting = later(a)
+        await settle()
+        assert a.token == "t199"
+        waiting.cancel()
+
+
+@in_loop
+async def test_a_watch_that_ends_is_cancelled_and_the_session_ends_with_the_last():
+    async with serving(session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        await a.close()
+        assert (await call.asked("cancel")).watch_id == ids[0]
+        call.say(closed(ids[0], status(0, "")), of(ids[1], events(present("b/1", 2, {}), token="t2")))
+        assert await next_of(b) == "PRESENT b/1@2 {}"
+        await b.close()
+        await call.over.wait()
+
+
+@in_loop
+async def test_what_is_wrong_with_one_watch_ends_only_that():
+    async with serving(session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        call.say(closed(ids[0], status(5, "gone", "COLLECTION_NOT_FOUND", field="parent")),
+                 of(ids[1], events(present("b/1", 2, {}), token="t2")))
+        with pytest.raises(WatchrouteError) as caught:
+            await next_of(a)
+        assert caught.value.reason == "COLLECTION_NOT_FOUND" and caught.value.metadata == {"field": "parent"}
+        assert await next_of(b) == "PRESENT b/1@2 {}"
+
+
+async def come_back(servicer, waiting, clock, token: str = "t1"):
+    """Both watches come back on one new session."""
+    call = await servicer.calls.get()
+    ids = []
+    for _ in range(2):
+        asked = await call.asked("open")
+        assert asked.watch.resume_token == token
+        ids.append(asked.watch_id)
+    call.say(of(ids[0], started("RESUMED", token=token, revision=1), ids[1]), of(ids[0], events(present("x/1", 9, {}), token="t9"), ids[1]))
+    assert [text(e) for e in await asyncio.gather(*waiting)] == ["PRESENT x/1@9 {}"] * 2
+    assert servicer.calls.empty()
+    return call, ids
+
+
+@in_loop
+async def test_when_the_stream_breaks_all_come_back_on_one_and_wait_once():
+    clock = ManualClock()
+    async with serving(clock, session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        waiting = [later(a), later(b)]
+        call.say(status(14, "away", retry=3.0))
+        await call.over.wait()
+        while not (str(a.state) == str(b.state) == "BACKING_OFF"):
+            await asyncio.sleep(0)
+        backing_off = [t for t in clock.pending() if t < 29]
+        assert len(backing_off) == 2 and backing_off[0] == backing_off[1] == 3.0
+        await clock.advance(3)
+        await come_back(servicer, waiting, clock)
+
+
+@in_loop
+async def test_a_drain_moves_all_to_a_new_session_at_the_time_of_the_first():
+    clock = ManualClock()
+    async with serving(clock, session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        waiting = [later(a), later(b)]
+        call.say(of(ids[0], drain(2)), of(ids[1], drain(4)), END)
+        while not (str(a.state) == str(b.state) == "DRAINING"):
+            await asyncio.sleep(0)
+        await clock.advance(1.9)
+        assert servicer.calls.empty()
+        await clock.advance(0.2)
+        await come_back(servicer, waiting, clock)
+
+
+@in_loop
+async def test_a_session_that_is_silent_is_given_up_with_its_connection():
+    clock = ManualClock()
+    async with serving(clock, session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        waiting = [later(a), later(b)]
+        peer = call.context.peer()
+        await clock.advance(31)  # `started` said 30 s
+        await call.over.wait()
+        await clock.advance(1)
+        call, _ = await come_back(servicer, waiting, clock)
+        assert call.context.peer() != peer
+
+
+@in_loop
+async def test_one_watch_that_is_silent_does_not_take_the_others_along():
+    clock = ManualClock()
+    async with serving(clock, session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        waiting = later(a)
+        await clock.advance(20)
+        call.say(of(ids[1], events(present("b/1", 2, {}), token="t2")))
+        assert await next_of(b) == "PRESENT b/1@2 {}"
+        await clock.advance(11)
+        assert (await call.asked("cancel")).watch_id == ids[0]
+        await clock.advance(1)
+        assert (await call.asked("open")).watch.resume_token == "t1"
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+@in_loop
+async def test_a_session_that_is_full_is_joined_by_another():
+    clock = ManualClock()
+    async with serving(clock, session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        c = client.watch("c")
+        waiting = later(c)
+        id = await opened(call, "c")
+        call.say(closed(id, status(8, "full", "LIMIT_REACHED", limit="session_watches")))
+        while str(c.state) != "BACKING_OFF":
+            await asyncio.sleep(0)
+        await clock.advance(1)
+        other = await servicer.calls.get()
+        id = await opened(other, "c")
+        other.say(of(id, started()), of(id, snapshot_end(1, "t1")))
+        assert text(await waiting) == "SYNCED 1"
+        call.say(of(ids[0], events(present("a/1", 2, {}), token="t2")))
+        assert await next_of(a) == "PRESENT a/1@2 {}"
+
+
+def authenticated(expires: float | None) -> watch_pb2.SessionResponse:
+    r = watch_pb2.SessionResponse(authenticated=watch_pb2.Authenticated())
+    if expires is not None:
+        r.authenticated.expire_time.FromNanoseconds(int(expires * 1e9))
+    return r
+
+
+@in_loop
+async def test_credentials_are_renewed_in_place_before_they_expire():
+    clock = ManualClock()
+    given = iter(["c1", "c2", "c3"])
+    async with serving(clock, session=True, token=lambda refused: next(given)) as (servicer, client):
+        a = client.watch("a")
+        waiting = later(a)
+        call = await servicer.calls.get()
+        assert call.metadata["authorization"] == "Bearer c1"
+        assert (await call.asked("authenticate")).credential == "c1"
+        id = await opened(call, "a")
+        call.say(authenticated(clock.time() + 100), of(id, started(silence=3000)), of(id, snapshot_end(1, "t1")))
+        assert text(await waiting) == "SYNCED 1"
+        await clock.advance(89)
+        assert call.requests.empty()
+        await clock.advance(1.1)
+        assert (await call.asked("authenticate")).credential == "c2"
+        call.say(authenticated(clock.time() + 20), of(id, bookmark(1, "t1")), of(id, events(present("a/1", 2, {}), token="t2")))
+        assert await next_of(a) == "PRESENT a/1@2 {}"
+        await clock.advance(14.9)  # 5 s before is more than a tenth
+        assert call.requests.empty()
+        await clock.advance(0.2)
+        assert (await call.asked("authenticate")).credential == "c3"
+
+
+@in_loop
+async def test_a_credential_of_somebody_else_needs_another_session_no_more():
+    clock = ManualClock()
+    given = iter(["c1", "c2", "c3"])
+    async with serving(clock, session=True, token=lambda refused: next(given)) as (servicer, client):
+        a = client.watch("a")
+        waiting = later(a)
+        call = await servicer.calls.get()
+        await call.asked("authenticate")
+        id = await opened(call, "a")
+        call.say(authenticated(clock.time() + 100), of(id, started(silence=3000)), of(id, snapshot_end(1, "t1")))
+        await waiting
+        waiting = later(a)
+        await clock.advance(91)
+        assert (await call.asked("authenticate")).credential == "c2"
+        call.say(status(7, "somebody else's", "PERMISSION_DENIED"))
+        while str(a.state) == "LIVE":
+            await asyncio.sleep(0)
+        await clock.advance(1)
+        call = await servicer.calls.get()
+        assert call.metadata["authorization"] == "Bearer c3"
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+def test_nothing_is_left_of_a_session_whose_client_is_closed():
+    async def test():
+        async with serving(session=True) as (servicer, client):
+            a, b, ids, call = await pair(servicer, client)
+            waiting = later(b)
+            await settle()
+            await client.close()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+
+    run(test)
