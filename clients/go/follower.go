@@ -12,9 +12,6 @@ import (
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
 
-// The silence that is allowed before the server says how long it may be.
-const defaultSilence = 30 * time.Second
-
 // follower reads the messages of one watch, and goes on by itself on a new stream when
 // one ends. It is the only code of this package that knows when to come back, and with
 // what; what messages mean to a program is fold's.
@@ -43,8 +40,7 @@ type follower struct {
 	positioned bool // it was opened with a position
 	started    bool
 	ending     error // after the present message
-	silence    time.Duration
-	timer      *time.Timer
+	silence    *silence
 }
 
 // next gives the next message. That says that the program has finished with the one
@@ -97,7 +93,7 @@ func (f *follower) connect(ctx context.Context) error {
 	}
 	_, resumes := request.GetStart().(*watchroutev1.WatchRequest_ResumeToken)
 	_, after := request.GetStart().(*watchroutev1.WatchRequest_AfterRevision)
-	f.positioned, f.started, f.silence = resumes || after, false, defaultSilence
+	f.positioned, f.started = resumes || after, false
 	f.tell(f.positioned)
 	if f.opened++; f.opened > 1 {
 		f.counters.Reconnects.Add(1)
@@ -108,10 +104,9 @@ func (f *follower) connect(ctx context.Context) error {
 		f.enter(Connecting, nil, 0)
 	}
 	ctx, f.cancel = context.WithCancelCause(ctx)
-	cancel := f.cancel
-	f.timer = time.AfterFunc(f.silence, func() { cancel(errSilent) })
+	f.silence = listen(f.cancel)
 	s, err := f.transport.open(ctx, request)
-	f.timer.Stop()
+	f.silence.read()
 	if err != nil {
 		return f.silenced(ctx, err)
 	}
@@ -127,9 +122,9 @@ type watched struct {
 
 // receive gets the next message of the stream.
 func (f *follower) receive() (*watchroutev1.WatchResponse, error) {
-	f.timer.Reset(f.silence)
+	f.silence.reading()
 	m, err := f.stream.Recv()
-	f.timer.Stop()
+	f.silence.read()
 	if err != nil {
 		return nil, f.silenced(f.stream.(*watched).ctx, err)
 	}
@@ -186,7 +181,7 @@ func (f *follower) begun(m *watchroutev1.WatchResponse, started *watchroutev1.St
 	f.retry.received(f.started)
 	f.started = true
 	if d := started.GetSilenceLimit().AsDuration(); d > 0 {
-		f.silence = d
+		f.silence.allow(d)
 	}
 	switch started.GetMode() {
 	case watchroutev1.Started_SNAPSHOT:
@@ -258,8 +253,9 @@ func (f *follower) failed(ctx context.Context, err error) error {
 func (f *follower) drop() {
 	if f.cancel != nil {
 		f.cancel(nil)
+		f.silence.end()
 	}
-	f.stream, f.cancel, f.ending = nil, nil, nil
+	f.stream, f.cancel, f.silence, f.ending = nil, nil, nil, nil
 }
 
 // end ends the watch, as the program has left.

@@ -63,6 +63,27 @@ func (l *lively) Session(stream grpc.BidiStreamingServer[watchroutev1.SessionReq
 	})
 }
 
+// serve serves on a loopback port.
+func serve(t testing.TB, s watchroutev1.ResourceServiceServer) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.MaxConcurrentStreams(1 << 20))
+	watchroutev1.RegisterResourceServiceServer(server, s)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // until Stop
+	}()
+	t.Cleanup(func() {
+		server.Stop()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
 // proxy forwards connections, until those that there are fall silent.
 type proxy struct {
 	listener net.Listener

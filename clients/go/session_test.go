@@ -351,3 +351,33 @@ func TestSession_AReaderThatIsPausedHoldsNoBookmarks(t *testing.T) {
 		}
 	})
 }
+
+func TestSession_WhatIsFinalForTheSessionIsFinalForAll(t *testing.T) {
+	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
+		one, two := listen(t, c), listen(t, c)
+		s.line(0).cut <- withDetails(codes.Unauthenticated, "CREDENTIAL_REVOKED")
+		for _, l := range []*listener{one, two} {
+			<-l.done
+			if !watchroute.HasReason(l.err, "CREDENTIAL_REVOKED") {
+				t.Errorf("ended with %v", l.err)
+			}
+		}
+		// The client is not broken by that.
+		expect(t, listen(t, c).heard(), startTold...)
+	})
+}
+
+func TestSession_FailFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := watchroute.New(&fake{session: func(context.Context, <-chan *watchroutev1.SessionRequest, func(*watchroutev1.SessionResponse)) error {
+			return gone
+		}}, watchroute.WithSession())
+		l := listen(t, client, watchroute.FailFast())
+		<-l.done
+		if status.Code(l.err) != codes.Unavailable {
+			t.Errorf("ended with %v", l.err)
+		}
+		_ = client.Close()
+		synctest.Wait()
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -484,4 +485,51 @@ func withDetails(code codes.Code, reason string, more ...protoadapt.MessageV1) e
 		panic(err)
 	}
 	return s.Err()
+}
+
+func TestMessages_AreThoseOfAllStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		server := &scripted{scripts: []script{{start, gone}, {says{started(resumed, "t1"), drain(time.Second, "t2")}, endOfStream}}, over: cancel}
+		client := watchroute.New(server.conn())
+		var kinds []string
+		for m, err := range watchroute.Messages(ctx, client, "notes/1") {
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("ended with %v", err)
+				}
+				break
+			}
+			kinds = append(kinds, fmt.Sprintf("%T", m.GetBody())[len("*watchroutev1.WatchResponse_"):])
+		}
+		expect(t, kinds, "Started", "Events", "SnapshotEnd", "Started", "Drain")
+		expect(t, server.starts(), "SNAPSHOT", "t1", "t2")
+		if names := server.requests[0].GetNames(); len(names) != 1 || names[0] != "notes/1" {
+			t.Errorf("watched %q", names)
+		}
+		_ = client.Close()
+	})
+}
+
+func TestWatch_WithoutATargetIsAnError(t *testing.T) {
+	client := watchroute.New(&fake{})
+	defer client.Close()
+	for _, err := range watchroute.Watch[note](t.Context(), client, "") {
+		if !watchroute.HasReason(err, watchroutev1.ErrorReason_INVALID_NAME.String()) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestWatch_LogsNoValueAndNoCredential(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		play(t, []script{{start.and(events(2, "t2", present("a", 2, `{"secret":"v-4711"}`))), gone}}, []watchroute.Option{
+			watchroute.WithLogger(logger), watchroute.WithCredential(watchroute.StaticCredential("c-4711"))})
+		if text := log.String(); !strings.Contains(text, "BACKING_OFF") || !strings.Contains(text, "connection refused") || strings.Contains(text, "4711") {
+			t.Errorf("logged\n%s", text)
+		}
+	})
 }

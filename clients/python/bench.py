@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import os
 import resource
 import socket
 import statistics
@@ -21,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 import grpc  # noqa: E402
 import watchroute  # noqa: E402
-from watchroute.v1 import service_pb2_grpc, watch_pb2  # noqa: E402
+from watchroute.v1 import resource_pb2, service_pb2_grpc, watch_pb2  # noqa: E402
 
 
 def cpu() -> float:
@@ -29,7 +31,7 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def bare(address: str, events: int) -> None:
+async def bare(address: str, events: int, parsed: bool = False) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         stub = service_pb2_grpc.ResourceServiceStub(channel)
         call = stub.Watch(watch_pb2.WatchRequest(parent="bench", after_revision=1, delivery="EVERY_CHANGE"),
@@ -37,6 +39,9 @@ async def bare(address: str, events: int) -> None:
         seen = 0
         async for response in call:
             seen += len(response.events.events)
+            if parsed:
+                for event in response.events.events:
+                    json.loads(resource_pb2.Json.FromString(event.resource.data.value).text)
             if seen >= events:
                 break
         call.cancel()
@@ -73,11 +78,11 @@ async def main() -> None:
     parser.add_argument("--events", type=int, default=20000)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    ways = {"bare stub": bare, "stream": client, "session": lambda a, n: client(a, n, session=True)}
+    ways = {"bare stub": bare, "bare stub, values parsed": lambda a, n: bare(a, n, parsed=True), "stream": client, "session": lambda a, n: client(a, n, session=True)}
     used: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as data:
         address = f"127.0.0.1:{free_port()}"
-        node = subprocess.Popen([args.binary, "serve", "--http", f"127.0.0.1:{free_port()}", "--grpc", address, "--data", data],
+        node = subprocess.Popen([os.path.abspath(args.binary), "serve", "--http", f"127.0.0.1:{free_port()}", "--grpc", address, "--data", data],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=data)
         try:
             async with grpc.aio.insecure_channel(address) as channel:
@@ -92,7 +97,7 @@ async def main() -> None:
             node.terminate()
             node.wait(20)
     for name, values in used.items():
-        print(f"{name:10} {statistics.median(values):6.1f} us of CPU per event (of {args.rounds}: "
+        print(f"{name:24} {statistics.median(values):6.1f} us of CPU per event (of {args.rounds}: "
               f"{min(values):.1f} to {max(values):.1f})")
 
 

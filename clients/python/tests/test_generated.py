@@ -36,7 +36,7 @@ def test_a_contract_of_ones_own_as_the_readme_says(tmp_path):
     assert len(commands) == 1
     include = subprocess.run([sys.executable, "-c", "import google.rpc, os; print(os.path.dirname(os.path.dirname(list(google.rpc.__path__)[0])))"],
                              check=True, capture_output=True, text=True).stdout.strip()
-    command = commands[0].replace("python -m", f"{sys.executable} -m", 1).replace("PROTO", str(PROTO)).replace("INCLUDE", include)
+    command = commands[0].replace("python -m", f"{sys.executable} -m", 1).replace("PROTO", str(PROTO)).replace("$INCLUDE", include)
     command = command.replace("OUT", str(tmp_path)).replace("my/v1/orders.proto", "shop/v1/orders.proto")
     subprocess.run(command, shell=True, check=True)
     program = """

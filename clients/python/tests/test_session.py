@@ -201,6 +201,30 @@ async def test_a_session_that_is_full_is_joined_by_another():
         assert await next_of(a) == "PRESENT a/1@2 {}"
 
 
+@in_loop
+async def test_a_session_whose_credential_is_void_is_not_joined_again():
+    clock = ManualClock()
+    given = iter(["c1", "c2", "c3"])
+    async with serving(clock, session=True, token=lambda refused: next(given)) as (servicer, client):
+        a = client.watch("a")
+        waiting = later(a)
+        call = await servicer.calls.get()
+        await call.asked("authenticate")
+        id = await opened(call, "a")
+        call.say(of(id, started()), of(id, snapshot_end(1, "t1")), closed(id, status(16, "revoked", "CREDENTIAL_REVOKED")))
+        await waiting
+        waiting = later(a)
+        while str(a.state) != "BACKING_OFF":
+            await asyncio.sleep(0)
+        await clock.advance(1)
+        call = await servicer.calls.get()
+        assert call.metadata["authorization"] == "Bearer c2"
+        await call.asked("authenticate")
+        assert (await call.asked("open")).watch.resume_token == "t1"
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
 def authenticated(expires: float | None) -> watch_pb2.SessionResponse:
     r = watch_pb2.SessionResponse(authenticated=watch_pb2.Authenticated())
     if expires is not None:

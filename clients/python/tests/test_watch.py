@@ -345,7 +345,10 @@ async def test_fail_fast_is_about_the_first_connection_only():
 async def test_what_does_not_speak_the_protocol_is_final_on_the_first_connection_only():
     assert (await fails(Run(Script([failure(Code.UNIMPLEMENTED)])))).reason == NOT_WATCHROUTE
     assert (await fails(Run(Script([bookmark(1, "t1")])))).reason == NOT_WATCHROUTE
-    r = Run(Script([*STATE, CUT], [failure(Code.UNIMPLEMENTED)], [bookmark(1, "t1")],
+    for code in (Code.UNKNOWN, Code.INTERNAL):  # of a call, of a session
+        page = failure(code, message="Stream removed (Data frame with END_STREAM flag received)")
+        assert (await fails(Run(Script([page])))).reason == NOT_WATCHROUTE
+    r = Run(Script([*STATE, CUT], [failure(Code.UNIMPLEMENTED)], [page], [bookmark(1, "t1")],
                    [started("RESUMED", token="t2", revision=2), events(present("notes/1", 3, {}))]))
     assert len(await r.take(3)) == 3
     await r.watch.close()

@@ -180,8 +180,8 @@ class Session:
             if stream is None:
                 return
             error = from_status(response.closed)
-            if error.metadata.get("limit") == "session_watches":
-                self.open_to_more = False  # the next one is on a session of its own
+            if error.metadata.get("limit") == "session_watches" or error.code is grpc.StatusCode.UNAUTHENTICATED:
+                self.open_to_more = False  # it is full, or its credential is void: the next one is on another
             stream.ended(error if response.closed.code else None)
         elif body == "authenticated":
             self._renewing = False

@@ -271,7 +271,7 @@ class Watch(Generic[T]):
             # A proxy may answer for a server that is away.
             if error.reason == NOT_WATCHROUTE or error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
                 return False
-        elif error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
+        elif not error.reason and (error.code is grpc.StatusCode.UNIMPLEMENTED or _is_a_page(error)):
             raise not_watchroute(error.message) from error
         elif self._setting.fail_fast and error.code is grpc.StatusCode.UNAVAILABLE and not error.reason:
             raise error
@@ -316,6 +316,11 @@ class Watch(Generic[T]):
     def _store_failed(self, what: str, error: Exception) -> None:
         self.counters.store_failures += 1
         self._setting.log.warning("the store of tokens failed to %s: %r", what, error)
+
+
+def _is_a_page(error: WatchrouteError) -> bool:
+    # A body that ends without a status, as those of web pages do; gRPC's library has no code for it.
+    return error.code in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL) and "END_STREAM" in error.message
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
