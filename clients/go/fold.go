@@ -195,7 +195,7 @@ func (f *fold) value(e *watchroutev1.Event, name string) (value any, err error) 
 	data := e.GetResource().GetData()
 	if paths := e.GetUpdatedFields().GetPaths(); len(paths) > 0 {
 		old, ok := f.held[name]
-		if !ok || old.value == nil || old.revision < e.GetBaseRevision() {
+		if !ok || old.value == nil {
 			f.events = nil
 			f.over = true // its token does not count
 			f.follower.lost()

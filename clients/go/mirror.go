@@ -92,7 +92,7 @@ func NewMirror[T any](ctx context.Context, c *Client, target string, cfg MirrorC
 	ctx, leave := c.attach(ctx)
 	f := &fold{form: m.shape.form, marks: true}
 	follower, err := c.follow(ctx, target, options, f)
-	if err == nil && (follower.request.GetStart() != nil || follower.tokens != nil) {
+	if err == nil && (skipsState(follower.request) || follower.tokens != nil) {
 		err = failure(codes.InvalidArgument, watchroutev1.ErrorReason_INVALID_FIELD.String(), "a mirror begins with the state")
 	}
 	if err != nil {

@@ -253,12 +253,23 @@ func (c *Client) follow(ctx context.Context, target string, options []WatchOptio
 		f.token = f.tokens.load(ctx)
 	}
 	if fold != nil {
-		if f.token != "" || f.request.GetResumeToken() != "" || f.request.GetAfterRevision() != 0 {
-			// There are no values that a delta could change.
+		if f.token != "" || skipsState(f.request) {
+			// There will be no values that a delta could change.
 			f.request = proto.CloneOf(f.request)
 			f.request.Delta = false
 		}
 		fold.follower, fold.delta = f, f.request.GetDelta()
 	}
 	return f, nil
+}
+
+// skipsState says whether a watch begins elsewhere than with the state.
+func skipsState(r *watchroutev1.WatchRequest) bool {
+	switch start := r.GetStart().(type) {
+	case nil:
+		return false
+	case *watchroutev1.WatchRequest_From:
+		return start.From == watchroutev1.Start_NOW
+	}
+	return true
 }

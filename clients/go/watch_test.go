@@ -171,9 +171,15 @@ func TestWatch_GoesOnWhereItWas(t *testing.T) {
 			starts: []string{"SNAPSHOT", "t1", "t3"},
 			told:   []string{`a@1 {"n":1}`, "SYNCED@1", `a@2 {"m":2,"n":1}`, `a@3 {"m":3}`},
 		},
-		"a delta that does not fit begins anew": {
+		"a delta behind a change that was not shown": {
+			scripts: []script{{start.and(events(3, "t3", delta("a", 3, 2, `{"m":3}`, "m"))), gone}},
+			watch:   []watchroute.WatchOption{watchroute.Delta()},
+			starts:  []string{"SNAPSHOT", "t3"},
+			told:    []string{`a@1 {"n":1}`, "SYNCED@1", `a@3 {"m":3,"n":1}`},
+		},
+		"a delta of what is not there begins anew": {
 			scripts: []script{
-				{start.and(events(3, "t3", delta("a", 3, 2, `{"m":3}`, "m"), present("b", 3, `3`))), nil},
+				{start.and(events(3, "t3", delta("c", 3, 2, `{"m":3}`, "m"), present("b", 3, `3`))), nil},
 				{start, gone},
 			},
 			watch:  []watchroute.WatchOption{watchroute.Delta()},
@@ -510,6 +516,28 @@ func TestMessages_AreThoseOfAllStreams(t *testing.T) {
 		}
 		_ = client.Close()
 	})
+}
+
+func TestWatch_ThatBeginsWithoutTheStateAsksForNoDeltas(t *testing.T) {
+	for name, c := range map[string]struct {
+		option watchroute.WatchOption
+		delta  bool
+	}{
+		"the state":  {watchroute.Request(&watchroutev1.WatchRequest{Start: &watchroutev1.WatchRequest_From{From: watchroutev1.Start_SNAPSHOT}}), true},
+		"now":        {watchroute.FromNow(), false},
+		"a revision": {watchroute.AfterRevision(0), false},
+		"a token":    {watchroute.ResumeToken("t"), false},
+		"a store":    {watchroute.KeepToken(&memory{token: "t"}, "k"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, _ := play(t, nil, nil, c.option, watchroute.Delta())
+				if got := server.requests[0].GetDelta(); got != c.delta {
+					t.Errorf("asked with delta %v", got)
+				}
+			})
+		})
+	}
 }
 
 func TestWatch_WithoutATargetIsAnError(t *testing.T) {

@@ -7,29 +7,30 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc"
 
+	watchroute "github.com/watchroute/watchroute/clients/go"
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
 
-// again is how long a follower waits before it asks a node that is away once more.
+// again is the most that a follower waits before it asks a node that is away once more.
 const again = 20 * time.Millisecond
 
 // follower is a watch of every change of a collection that outlives the node's processes.
 type follower struct {
-	api    watchroutev1.ResourceServiceClient
+	conn   grpc.ClientConnInterface
 	parent string
 	// take gets each event once, and wrong what must not be, both from one goroutine.
 	take  func(*watchroutev1.Event)
 	wrong func(string)
 
-	token    string
+	token    string // where it begins
 	revision uint64 // of the last event
 
 	mu    sync.Mutex
 	begin string        // the token before the first change
 	ready chan struct{} // closed when begin is there
-	err   error         // why the last watch ended
+	err   error         // why the watch ended
 }
 
 // follow follows a collection, from its state or from behind a token, until the test ends.
@@ -40,16 +41,10 @@ func follow(t testing.TB, f *follower) *follower {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		for ctx.Err() == nil {
-			err := f.watch(ctx)
-			f.mu.Lock()
-			f.err = err
-			f.mu.Unlock()
-			select {
-			case <-time.After(again):
-			case <-ctx.Done():
-			}
-		}
+		err := f.watch(ctx)
+		f.mu.Lock()
+		f.err = err
+		f.mu.Unlock()
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -63,7 +58,7 @@ func follow(t testing.TB, f *follower) *follower {
 	return f
 }
 
-// why gives the error with which the last watch ended.
+// why gives the error with which the watch ended.
 func (f *follower) why() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,28 +72,21 @@ func (f *follower) beginning() string {
 	return f.begin
 }
 
+// watch watches until ctx ends or the watch fails for good.
 func (f *follower) watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "watchroute-json", "text"))
-	defer cancel()
-	request := &watchroutev1.WatchRequest{Parent: f.parent, Delivery: watchroutev1.Delivery_EVERY_CHANGE}
+	client := watchroute.New(f.conn, watchroute.WithBackoff(again, again))
+	defer client.Close()
+	options := []watchroute.WatchOption{watchroute.EveryChange()}
 	if f.token != "" {
-		request.Start = &watchroutev1.WatchRequest_ResumeToken{ResumeToken: f.token}
+		options = append(options, watchroute.ResumeToken(f.token))
 	}
-	stream, err := f.api.Watch(ctx, request)
-	if err != nil {
-		return err
-	}
-	for {
-		m, err := stream.Recv()
+	token := ""
+	for m, err := range watchroute.Messages(ctx, client, f.parent, options...) {
 		if err != nil {
 			return err
 		}
-		resumed := m.GetStarted().GetMode() == watchroutev1.Started_RESUMED
 		if r := m.GetReset_(); r != nil {
 			f.wrong(fmt.Sprintf("the watch was reset: %v", r.GetReason()))
-		}
-		if c := m.GetClosed(); c != nil {
-			f.wrong(fmt.Sprintf("the watch was closed: %v", c))
 		}
 		for _, e := range m.GetEvents().GetEvents() {
 			// What came after the token may come again.
@@ -107,16 +95,17 @@ func (f *follower) watch(ctx context.Context) error {
 				f.take(e)
 			}
 		}
-		if token := m.GetResumeToken(); token != "" {
-			f.token = token
+		if next := m.GetResumeToken(); next != "" {
+			token = next
 		}
-		if m.GetSnapshotEnd() != nil || resumed {
+		if m.GetSnapshotEnd() != nil || m.GetStarted().GetMode() == watchroutev1.Started_RESUMED {
 			f.mu.Lock()
 			if f.begin == "" {
-				f.begin = f.token
+				f.begin = token
 				close(f.ready)
 			}
 			f.mu.Unlock()
 		}
 	}
+	return ctx.Err()
 }

@@ -25,7 +25,7 @@ func newGroup(w *world) *group {
 	for _, member := range []*world{g.world, g.other} {
 		member.journal = newJournal()
 		member.journal.gaps = true
-		member.live = follow(w, &follower{api: member.api, parent: things, wrong: member.journal.bad, take: func(e *watchroutev1.Event) {
+		member.live = follow(w, &follower{conn: member.conn, parent: things, wrong: member.journal.bad, take: func(e *watchroutev1.Event) {
 			member.journal.take(e)
 			g.both.take(e)
 		}})

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/watchroute/watchroute/e2e/process"
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
@@ -41,7 +43,7 @@ type world struct {
 	connector Connector
 	broker    Broker
 	node      *process.Server
-	api       watchroutev1.ResourceServiceClient
+	conn      *grpc.ClientConn
 	id        string         // of the source
 	source    map[string]any // as the fixture wants it
 	producer  *producer
@@ -82,17 +84,17 @@ func (w *world) beside(variant process.Variant) *world {
 func (w *world) place(variant process.Variant) {
 	w.Helper()
 	w.node = process.Start(w, process.Options{Variant: variant, Args: []string{"--auto-create"}})
-	w.api = watchroutev1.NewResourceServiceClient(w.node.Dial())
+	w.conn = w.node.Dial()
 	w.must(http.MethodPut, things+"/"+seed, map[string]any{"data": map[string]any{"n": 0}})
 	w.statuses = &statuses{id: w.id}
-	follow(w, &follower{api: w.api, parent: statusOf, take: w.statuses.take, wrong: w.statuses.bad})
+	follow(w, &follower{conn: w.conn, parent: statusOf, take: w.statuses.take, wrong: w.statuses.bad})
 }
 
 // look begins to check what happens to things.
 func (w *world) look() {
 	w.Helper()
 	w.journal = newJournal()
-	w.live = follow(w, &follower{api: w.api, parent: things, take: w.journal.take, wrong: w.journal.bad})
+	w.live = follow(w, &follower{conn: w.conn, parent: things, take: w.journal.take, wrong: w.journal.bad})
 }
 
 // run writes the source and waits until it runs.
@@ -217,7 +219,7 @@ func (w *world) settles() {
 
 	history := newJournal()
 	history.first, history.sharp = w.journal.first, w.journal.sharp
-	follow(w, &follower{api: w.api, parent: things, take: history.take, wrong: history.bad, token: w.live.beginning()})
+	follow(w, &follower{conn: w.conn, parent: things, take: history.take, wrong: history.bad, token: w.live.beginning()})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	history.wait(ctx, func() bool { return history.hasLocked(last) || len(history.wrong) > 0 })
