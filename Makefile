@@ -58,7 +58,7 @@ test: ## Install what is missing, then check and test everything
 	trap 'rm -f "$$log" "$$WATCHROUTE_SKIPPED"' EXIT
 	failed=
 	if [ -x e2e/brokers/install.sh ]; then e2e/brokers/install.sh || true; fi # tests without their broker say SKIP
-	for step in check-generated lint-proto breaking vet test-go test-e2e; do
+	for step in check-generated lint-proto breaking vet test-go test-clients test-e2e; do
 		echo "== $$step"
 		$(MAKE) $$step 2>&1 | tee -a "$$log" || failed+=" $$step"
 	done
@@ -103,11 +103,30 @@ lint: lint-proto vet deps-review vulncheck ## Look for mistakes in the contracts
 build: ## Build bin/watchroute
 	@CGO_ENABLED=0 go build -trimpath -o bin/watchroute ./cmd/watchroute
 
+.PHONY: packages
+packages: ## Pack the clients for npm and pip, as their registries would get them, into bin/
+	@$(MAKE) clients/ts/node_modules/.package-lock.json
+	mkdir -p bin
+	packed=$$(cd clients/ts && npm pack --silent --pack-destination ../../bin)
+	mv "bin/$$packed" bin/watchroute-client.tgz
+	if command -v python3 > /dev/null; then
+		python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir bin clients/python
+	else
+		echo 'packages: there is no python3, so the Python client is not packed' >&2
+	fi
+	ls bin/*.tgz bin/*.whl 2> /dev/null || true
+
 ##@ Parts of the above
 
 .PHONY: test-go
 test-go: ## Test the product, with the race detector
 	@CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+
+.PHONY: test-clients
+test-clients: npm ## Test the clients in TypeScript and Python, and build what their users get
+	@npm test -s --prefix clients/ts
+	npm run -s size --prefix clients/ts
+	clients/python/check.sh
 
 .PHONY: test-e2e
 test-e2e: npm ## Test whole processes, browsers and faults
@@ -189,7 +208,8 @@ prepare: ## Install the Debian packages that tests need and that are missing
 	missing=
 	need go go; need node node; need npm npm
 	[ -z "$$missing" ] || { echo "prepare: install these first (Go 1.26, Node 20 or newer):$$missing" >&2; exit 1; }
-	need git git; need gcc gcc
+	need git git; need gcc gcc; need python3 python3
+	python3 -c 'import ensurepip' 2> /dev/null || missing+=' python3-venv'
 	if [ -f e2e/go.mod ]; then need curl curl; need chromium chromium; fi
 	[ -n "$$missing" ] || exit 0
 	root=

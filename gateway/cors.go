@@ -86,7 +86,7 @@ func (g *Gateway) cors(next http.Handler) http.Handler {
 		AllowOriginFunc: g.origins.allow,
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch},
 		AllowedHeaders: []string{"Authorization", "Cache-Control", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID",
-			"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent", server.TenantHeader},
+			"Grpc-Timeout", "X-Grpc-Web", "X-User-Agent", server.TenantHeader, server.JSONTextHeader},
 		ExposedHeaders: []string{"ETag", "Retry-After", revisionHeader, "Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin"},
 		// A cookie of ours counts only where the origin is allowed by name.
 		AllowCredentials: !g.origins.all,

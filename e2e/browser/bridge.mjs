@@ -4,6 +4,9 @@
 //   {"id": 1, "do": "open", "page": "p", "url": "http://..."}
 //   {"id": 2, "do": "eval", "page": "p", "expression": "1 + 1"}  -> {"id": 2, "value": 2}
 //   {"id": 3, "do": "close", "page": "p"}
+//   {"id": 4, "do": "offline", "page": "p", "offline": true}
+//
+// A page has a profile of its own, unless it is opened `beside` another one.
 //
 // What a page logs, and its errors, come as {"page": "p", "says": "..."}. The end
 // of standard input ends the browser and the program.
@@ -23,7 +26,7 @@ say({ version: browser.version() });
 async function run(c) {
   switch (c.do) {
     case "open": {
-      const page = (pages[c.page] = await browser.newPage({ ignoreHTTPSErrors: true }));
+      const page = (pages[c.page] = c.beside ? await pages[c.beside].context().newPage() : await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage());
       page.on("console", (m) => say({ page: c.page, says: `${m.type()}: ${m.text()}` }));
       page.on("pageerror", (e) => say({ page: c.page, says: "error: " + e }));
       const answer = await page.goto(c.url, { timeout: 30000 });
@@ -33,6 +36,9 @@ async function run(c) {
       return (await pages[c.page].evaluate(c.expression)) ?? null;
     case "text":
       return await pages[c.page].innerText("body");
+    case "offline":
+      await pages[c.page].context().setOffline(c.offline);
+      return null;
     case "close":
       await pages[c.page].close();
       delete pages[c.page];

@@ -189,14 +189,25 @@ type Page struct {
 	name string
 }
 
-// Open opens a tab at a URL.
+// Open opens a tab at a URL, in a profile of its own.
 func (b *Browser) Open(url string) *Page {
+	b.t.Helper()
+	return b.open(url, "")
+}
+
+// Beside opens another tab in the profile of the page.
+func (p *Page) Beside(url string) *Page {
+	p.b.t.Helper()
+	return p.b.open(url, p.name)
+}
+
+func (b *Browser) open(url, beside string) *Page {
 	b.t.Helper()
 	b.mu.Lock()
 	b.pages++
 	p := &Page{b: b, name: fmt.Sprint(b.pages)}
 	b.mu.Unlock()
-	status, err := b.do(map[string]any{"do": "open", "page": p.name, "url": url})
+	status, err := b.do(map[string]any{"do": "open", "page": p.name, "url": url, "beside": beside})
 	if err != nil || string(status) != "200" {
 		b.t.Fatalf("opening %s: status %s, %v", url, status, err)
 	}
@@ -236,6 +247,14 @@ func (p *Page) Text() string {
 		p.b.t.Fatalf("the text of the page: %v", err)
 	}
 	return text
+}
+
+// Offline lets the tab's profile be offline, or online again.
+func (p *Page) Offline(offline bool) {
+	p.b.t.Helper()
+	if _, err := p.b.do(map[string]any{"do": "offline", "page": p.name, "offline": offline}); err != nil {
+		p.b.t.Fatalf("offline %v: %v", offline, err)
+	}
 }
 
 // Close closes the tab.

@@ -1,0 +1,95 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { Client } from "./client.js";
+import type { Event, State } from "./event.js";
+import { Follower, type Counters } from "./follow.js";
+import type { WatchOptions } from "./request.js";
+import type { JsonObject } from "./resource.js";
+
+/** The type of values: that of the message, or a JSON object where there is none. */
+export type ValueOf<S extends DescMessage | undefined> = S extends DescMessage ? MessageShape<S> : JsonObject;
+
+/**
+ * Watches a collection, or some names of it. `schema` is the generated descriptor of the
+ * collection's message, such as OrderSchema; undefined where it has no contract.
+ *
+ *     for await (const event of watch(client, OrderSchema, { parent: "orders" })) ...
+ */
+export function watch<S extends DescMessage | undefined>(client: Client, schema: S, options: WatchOptions): Watch<ValueOf<S>> {
+  return new Watch<ValueOf<S>>(client, schema, options);
+}
+
+/**
+ * The events of a watch, in order, over as many connections as it takes. It begins with the first
+ * `next`, and reads no further than the program asks; what the program does not ask
+ * for, the server folds or keeps. Leaving the loop ends it. It fails with a
+ * WatchrouteError only where trying again does not help.
+ */
+export class Watch<T> implements AsyncIterableIterator<Event<T>> {
+  readonly #follower: Follower<T>;
+  #events: readonly Event<T>[] = [];
+  #at = 0;
+  #last: Promise<unknown> | undefined;
+
+  constructor(client: Client, schema: DescMessage | undefined, readonly options: WatchOptions) {
+    this.#follower = new Follower<T>(client, schema, options, this);
+  }
+
+  get state(): State {
+    return this.#follower.state;
+  }
+
+  get counters(): Readonly<Counters> {
+    return this.#follower.counters;
+  }
+
+  /** By what it travels now. */
+  get via(): string {
+    return this.#follower.via;
+  }
+
+  /** With which token it would be resumed now. */
+  get token(): string | undefined {
+    return this.#follower.token;
+  }
+
+  next(): Promise<IteratorResult<Event<T>, undefined>> {
+    if (this.#last) return this.#serially();
+    if (this.#at < this.#events.length && this.state !== "CLOSED") return Promise.resolve({ done: false, value: this.#events[this.#at++]! });
+    return this.#serially();
+  }
+
+  // Whoever asks for several events before the first has come gets them one after the other.
+  #serially(): Promise<IteratorResult<Event<T>, undefined>> {
+    const turn = this.#last ? this.#last.then(() => this.#advance(), () => this.#advance()) : this.#advance();
+    this.#last = turn;
+    const over = () => {
+      if (this.#last === turn) this.#last = undefined;
+    };
+    turn.then(over, over);
+    return turn;
+  }
+
+  async #advance(): Promise<IteratorResult<Event<T>, undefined>> {
+    while (this.state === "CLOSED" || this.#at >= this.#events.length) {
+      const step = await this.#follower.next();
+      if (step === undefined) return { done: true, value: undefined };
+      this.#events = step.events;
+      this.#at = 0;
+    }
+    return { done: false, value: this.#events[this.#at++]! };
+  }
+
+  /** Ends the watch; resolves when the last token is saved. */
+  async cancel(): Promise<void> {
+    await this.#follower.cancel();
+  }
+
+  async return(): Promise<IteratorResult<Event<T>, undefined>> {
+    await this.cancel();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

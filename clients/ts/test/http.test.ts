@@ -1,0 +1,199 @@
+// The rungs of HTTP, on a fetch that answers what a test says.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { StatusSchema } from "../src/gen/google/rpc/status_pb.js";
+import { Cause, ResourceSchema, State } from "../src/gen/watchroute/v1/resource_pb.js";
+import { WatchResponseSchema, Started_Mode } from "../src/gen/watchroute/v1/watch_pb.js";
+import { createClient } from "../src/client.js";
+import { grpcWeb } from "../src/grpcweb.js";
+import { longPoll } from "../src/longpoll.js";
+import type { Rung } from "../src/rung.js";
+import { sse } from "../src/sse.js";
+import { watch } from "../src/watch.js";
+import { FakeClock, settle, short } from "./scripted.js";
+
+type Answer = (url: URL, init: RequestInit) => Response | Promise<Response>;
+
+function run(rung: Rung, answer: Answer, options: { token?: string; afterRevision?: bigint; names?: string[]; filter?: string } = {}) {
+  const clock = new FakeClock();
+  const { token, ...rest } = options;
+  const client = createClient({
+    baseUrl: "http://node/", rungs: [rung], clock, headers: { "watchroute-tenant": "t" }, ...(token && { token }),
+    fetch: async (input, init) => answer(new URL(String(input)), init ?? {}),
+  });
+  const log: string[] = [];
+  const w = watch(client, undefined, { parent: "n", ...rest });
+  const ended = (async () => {
+    for await (const e of w) log.push(short(e));
+  })();
+  ended.catch(() => {});
+  return { clock, log, w, ended };
+}
+
+function body(pieces: Uint8Array[], signal?: AbortSignal | null): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      signal?.addEventListener("abort", () => controller.error(new Error("aborted")));
+    },
+    pull(controller) {
+      const piece = pieces.shift();
+      if (piece) controller.enqueue(piece);
+      else controller.close();
+    },
+  });
+}
+
+function frame(flags: number, bytes: Uint8Array): Uint8Array {
+  const out = new Uint8Array(5 + bytes.length);
+  out[0] = flags;
+  new DataView(out.buffer).setUint32(1, bytes.length);
+  out.set(bytes, 5);
+  return out;
+}
+
+function join(...parts: Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+const trailer = (text: string) => frame(0x80, new TextEncoder().encode(text));
+
+const struct = Uint8Array.from([0x0a, 0x0e, 0x0a, 0x01, 0x61, 0x12, 0x09, 0x11, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]); // {"a": 1}
+
+const wire = [
+  create(WatchResponseSchema, { body: { case: "started", value: { mode: Started_Mode.SNAPSHOT, silenceLimit: { seconds: 30n } } } }),
+  create(WatchResponseSchema, {
+    revision: 3n,
+    body: {
+      case: "events",
+      value: {
+        events: [
+          { state: State.PRESENT, cause: Cause.ENTERED, resource: create(ResourceSchema, { name: "n/a", revision: 3n, data: { typeUrl: "type.googleapis.com/google.protobuf.Struct", value: struct } }) },
+        ],
+      },
+    },
+  }),
+  create(WatchResponseSchema, { revision: 3n, resumeToken: "t3", body: { case: "snapshotEnd", value: {} } }),
+].map((m) => frame(0, toBinary(WatchResponseSchema, m)));
+
+const status = create(StatusSchema, {
+  code: 9,
+  message: "no: ü",
+  details: [
+    // ErrorInfo{reason: "R", domain: "d", metadata: {k: "v"}} and RetryInfo{retry_delay: 1.5s}
+    { typeUrl: "type.googleapis.com/google.rpc.ErrorInfo", value: Uint8Array.from([0x0a, 1, 0x52, 0x12, 1, 0x64, 0x1a, 6, 0x0a, 1, 0x6b, 0x12, 1, 0x76]) },
+    { typeUrl: "type.googleapis.com/google.rpc.RetryInfo", value: Uint8Array.from([0x0a, 8, 0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 1]) },
+  ],
+});
+const details = Buffer.from(toBinary(StatusSchema, status)).toString("base64").replace(/=+$/, "");
+
+const web = { "Content-Type": "application/grpc-web+proto" };
+
+test("gRPC-Web: the messages are the same wherever the body is cut", async () => {
+  const bytes = join(...wire, trailer(`grpc-status: 9\r\ngrpc-message: no\r\ngrpc-status-details-bin: ${details}\r\n`));
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    const { log, ended } = run(grpcWeb(), () => new Response(body([bytes.slice(0, cut), bytes.slice(cut)].filter((p) => p.length > 0)), { headers: web }));
+    await assert.rejects(ended, { code: "FAILED_PRECONDITION", reason: "R", message: "no: ü", metadata: { k: "v" }, retryAfter: 1500 }, `cut at ${cut}`);
+    assert.deepEqual(log, ["PRESENT n/a 3", "SYNCED  3"], `cut at ${cut}`);
+  }
+});
+
+test("gRPC-Web: a body byte by byte, and what is in a struct", async () => {
+  const bytes = join(...wire, trailer("grpc-status: 5\r\n"));
+  const values: unknown[] = [];
+  const client = createClient({ baseUrl: "http://node", clock: new FakeClock(), fetch: async () => new Response(body([...bytes].map((b) => Uint8Array.of(b))), { headers: web }) });
+  await assert.rejects(async () => {
+    for await (const e of watch(client, undefined, { parent: "n" })) if (e.kind === "PRESENT") values.push(e.data);
+  }, { code: "NOT_FOUND" });
+  assert.deepEqual(values, [{ a: 1 }]);
+});
+
+test("gRPC-Web: an answer of headers only is the error", async () => {
+  const { ended } = run(grpcWeb(), () => new Response(null, { headers: { ...web, "grpc-status": "3", "grpc-message": "b%C3%A4d" } }));
+  await assert.rejects(ended, { code: "INVALID_ARGUMENT", message: "bäd" });
+});
+
+for (const [name, rung] of [["gRPC-Web", grpcWeb], ["SSE", sse], ["long-poll", longPoll]] as const) {
+  test(`${name}: a page of HTML with 200 is not Watchroute, one with 502 is tried again`, async () => {
+    const page = (code: number) => new Response("<html>", { status: code, headers: { "Content-Type": "text/html" } });
+    await assert.rejects(run(rung(), () => page(200)).ended, { reason: "NOT_WATCHROUTE", code: "UNIMPLEMENTED" });
+    const { clock, w } = run(rung(), () => page(502));
+    assert.equal(await clock.next(), 1000);
+    await w.cancel();
+  });
+
+  test(`${name}: says who it is`, async () => {
+    let headers = new Headers();
+    const { ended } = run(rung(), (_, init) => ((headers = new Headers(init.headers)), new Response(null, { status: 403 })), { token: "secret" });
+    await assert.rejects(ended, { code: "PERMISSION_DENIED" });
+    assert.equal(headers.get("Authorization"), "Bearer secret");
+    assert.equal(headers.get("watchroute-tenant"), "t");
+  });
+}
+
+test("a body that ends without its status is a failure", async () => {
+  const { clock, log, w } = run(grpcWeb(), () => new Response(body([join(...wire)]), { headers: web }));
+  assert.equal(await clock.next(), 1000);
+  assert.deepEqual(log.slice(0, 2), ["PRESENT n/a 3", "SYNCED  3"]);
+  await w.cancel();
+});
+
+test("SSE: the request is in the URL, and changes are messages", async () => {
+  let url = new URL("http://none");
+  const text = 'event: started\ndata: {"started":{"mode":"RESUMED","silenceLimit":"2s"}}\n\nevent: change\nid: t5\ndata: {"state":"PRESENT","cause":"CREATED","resource":{"name":"n/a","revision":"5","data":{"x":1}}}\n\nevent: closed\ndata: {"closed":{"code":5,"message":"gone","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"COLLECTION_NOT_FOUND","metadata":{"collection":"n"}}]}}\n\n';
+  const { log, w, ended } = run(sse(), (u) => ((url = u), new Response(text, { headers: { "Content-Type": "text/event-stream" } })), { afterRevision: 4n, names: ["n/a", "n/b"], filter: "data.x > 0" });
+  await assert.rejects(ended, { reason: "COLLECTION_NOT_FOUND", metadata: { collection: "n" } });
+  assert.equal(`${url.pathname} ${url.searchParams}`, "/v1/n:watch names=n%2Fa&names=n%2Fb&filter=data.x+%3E+0&after_revision=4");
+  assert.deepEqual(log, ["PRESENT n/a 5"]);
+  assert.equal(w.token, "t5");
+});
+
+test("SSE: an error before the stream has its reason and its wait", async () => {
+  const answer = '{"code":14,"message":"later","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2.5s"}]}';
+  const { clock, w } = run(sse(), () => new Response(answer, { status: 503, headers: { "Content-Type": "application/json" } }));
+  clock.chance = 0;
+  assert.equal(await clock.next(), 2500);
+  await w.cancel();
+});
+
+test("long-poll: polls are one stream, each resumed from the last token", async () => {
+  const urls: URL[] = [];
+  const answers = [
+    '{"responses":[{"started":{"mode":"SNAPSHOT","silenceLimit":"4s"}},{"revision":"1","events":{"events":[{"state":"PRESENT","resource":{"name":"n/a","revision":"1","data":{}}}]}},{"revision":"1","resumeToken":"t1","snapshotEnd":{}}],"resumeToken":"t1"}',
+    '{"responses":[{"started":{"mode":"RESUMED","silenceLimit":"4s"}},{"revision":"2","resumeToken":"t2","events":{"events":[{"state":"ABSENT","resource":{"name":"n/a","revision":"2"}}]}}],"resumeToken":"t2"}',
+    '{"responses":[{"started":{"mode":"SNAPSHOT","silenceLimit":"4s"}},{"reset":{"reason":"ACCESS"}},{"revision":"3","resumeToken":"t3","snapshotEnd":{}}],"resumeToken":"t3"}',
+  ];
+  const states: string[] = [];
+  const client = createClient({
+    baseUrl: "http://node", rungs: [longPoll()], clock: new FakeClock(), onState: (_, state) => states.push(state),
+    fetch: async (input, init) => {
+      urls.push(new URL(String(input)));
+      const answer = answers.shift();
+      if (answer !== undefined) return new Response(answer, { headers: { "Content-Type": "application/json" } });
+      return new Promise((_, reject) => init!.signal!.addEventListener("abort", () => reject(new Error("aborted"))));
+    },
+  });
+  const log: string[] = [];
+  const w = watch(client, undefined, { parent: "n" });
+  void (async () => {
+    for await (const e of w) log.push(short(e));
+  })();
+  await settle();
+  assert.deepEqual(log, ["PRESENT n/a 1", "SYNCED  1", "ABSENT n/a 2", "RESET ACCESS 0", "SYNCED  3"]);
+  assert.deepEqual(urls.map((u) => String(u.searchParams)), ["wait=10ms", "wait=2000ms&resume_token=t1", "wait=2000ms&resume_token=t2", "wait=2000ms&resume_token=t3"]);
+  assert.deepEqual(states, ["CONNECTING", "SNAPSHOT", "LIVE", "RESETTING", "LIVE"]);
+  await w.cancel();
+});
+
+test("a put of JSON travels as text, and is tried again only with a request id", async () => {
+  let calls = 0;
+  const clock = new FakeClock();
+  const client = createClient({ baseUrl: "http://node", clock, fetch: async () => (calls++, new Response(null, { headers: { ...web, "grpc-status": "14", "grpc-status-details-bin": details.replace(/^CAk/, "CA4") } })) });
+  await assert.rejects(client.put(undefined, "n/a", { x: 1 }), { code: "UNAVAILABLE", retryAfter: 1500 });
+  assert.equal(calls, 1);
+  const again = client.put(undefined, "n/a", { x: 1 }, { requestId: "r" });
+  const refused = assert.rejects(again, { code: "UNAVAILABLE" });
+  for (let i = 0; i < 4; i++) assert.equal(await clock.next(), 1500);
+  await refused;
+  assert.equal(calls, 6);
+});

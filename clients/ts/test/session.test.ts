@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { createClient, type ClientOptions } from "../src/client.js";
+import { State } from "../src/gen/watchroute/v1/resource_pb.js";
+import { SessionRequestSchema, SessionResponseSchema, Started_Mode, WatchResponseSchema } from "../src/gen/watchroute/v1/watch_pb.js";
+import type { WebSocketLike } from "../src/session.js";
+import { watch } from "../src/watch.js";
+import { webSocket } from "../src/websocket.js";
+import { FakeClock, settle, short } from "./scripted.js";
+
+type Response = MessageInitShape<typeof SessionResponseSchema>;
+type WatchBody = MessageInitShape<typeof WatchResponseSchema>;
+
+/** A server's end of a WebSocket, told what to say. */
+class Socket implements WebSocketLike {
+  static all: Socket[] = [];
+  binaryType = "";
+  protocol = "watchroute.v1.proto";
+  readonly requests: NonNullable<ReturnType<typeof fromBinary<typeof SessionRequestSchema>>["body"]>[] = [];
+  closed = false;
+  readonly #listeners = new Map<string, ((event: never) => void)[]>();
+
+  constructor(readonly url: string, readonly protocols: string[]) {
+    Socket.all.push(this);
+  }
+  addEventListener(type: string, listener: (event: never) => void): void {
+    this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
+  }
+  send(data: Uint8Array): void {
+    this.requests.push(fromBinary(SessionRequestSchema, data).body);
+  }
+  close(): void {
+    this.closed = true;
+  }
+  fire(type: string, event: object = {}): void {
+    for (const listener of this.#listeners.get(type) ?? []) listener(event as never);
+  }
+  say(response: Response): void {
+    const bytes = toBinary(SessionResponseSchema, create(SessionResponseSchema, response));
+    this.fire("message", { data: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) });
+  }
+  watch(watchId: string, value: WatchBody, alsoWatchIds: string[] = []): void {
+    this.say({ watchId, alsoWatchIds, body: { case: "watch", value } });
+  }
+}
+
+const begin: WatchBody = { body: { case: "started", value: { mode: Started_Mode.SNAPSHOT, silenceLimit: { seconds: 30n } } } };
+const change = (revision: number, count = 1): WatchBody => ({
+  revision: BigInt(revision), resumeToken: `t${revision}`,
+  body: { case: "events", value: { events: Array.from({ length: count }, (_, i) => ({ state: State.ABSENT, resource: { name: `n/${i}`, revision: BigInt(revision) } })) } },
+});
+
+function run(count: number, options: Partial<ClientOptions> = {}) {
+  Socket.all = [];
+  const clock = new FakeClock();
+  const client = createClient({ baseUrl: "http://node", rungs: [webSocket({ WebSocket: Socket })], clock, ...options });
+  const watches = Array.from({ length: count }, () => {
+    const w = watch(client, undefined, { parent: "n" });
+    const log: string[] = [];
+    const ended = (async () => {
+      for await (const e of w) log.push(short(e));
+    })();
+    ended.catch(() => {});
+    return { w, log, ended };
+  });
+  return { clock, client, watches };
+}
+
+test("watches share one socket, and packed responses are for each of them", async () => {
+  const { watches } = run(3, { token: "secret" });
+  await settle();
+  assert.equal(Socket.all.length, 1);
+  const socket = Socket.all[0]!;
+  assert.deepEqual([socket.url, socket.protocols], ["ws://node/v1/session", ["watchroute.v1.proto"]]);
+  socket.fire("open");
+  assert.deepEqual(socket.requests.map((r) => r.case), ["authenticate", "open", "open", "open"]);
+  socket.watch("1", begin, ["2", "3"]);
+  socket.say({ watchId: "2", body: { case: "watch", value: change(2) }, more: [{ watchId: "1", alsoWatchIds: ["3"], body: { case: "watch", value: change(3) } }] });
+  await settle();
+  assert.deepEqual(watches.map((w) => w.log), [["ABSENT n/0 3"], ["ABSENT n/0 2"], ["ABSENT n/0 3"]]);
+  await watches[0]!.w.cancel();
+  assert.deepEqual(socket.requests.at(-1), { case: "cancel", value: { $typeName: "watchroute.v1.CancelWatch", watchId: "1" } });
+  await Promise.all(watches.map((w) => w.w.cancel()));
+  assert.ok(socket.closed, "closed with its last watch");
+});
+
+test("credit is granted anew once half of it is used up, and not to a program that rests", async () => {
+  Socket.all = [];
+  const client = createClient({ baseUrl: "http://node", rungs: [webSocket({ WebSocket: Socket })], clock: new FakeClock() });
+  const w = watch(client, undefined, { parent: "n" });
+  const first = w.next();
+  await settle();
+  const socket = Socket.all[0]!;
+  socket.fire("open");
+  assert.equal(socket.requests[0]!.case === "open" && socket.requests[0]!.value.credit, 256);
+  socket.watch("1", begin);
+  socket.watch("1", change(2, 127));
+  socket.watch("1", change(3, 129));
+  await first;
+  for (let i = 1; i < 128; i++) await w.next();
+  await settle();
+  assert.equal(socket.requests.length, 1, "127 are used up");
+  for (let i = 0; i < 128; i++) await w.next();
+  const more = w.next();
+  await settle();
+  assert.deepEqual(socket.requests.slice(1), [{ case: "credit", value: { $typeName: "watchroute.v1.Credit", watchId: "1", events: 256 } }]);
+  await w.cancel();
+  assert.equal((await more).done, true);
+});
+
+test("a socket that breaks fails each watch, and they come back on one", async () => {
+  const { clock, watches } = run(2);
+  await settle();
+  Socket.all[0]!.fire("open");
+  Socket.all[0]!.watch("1", begin, ["2"]);
+  await settle();
+  Socket.all[0]!.fire("close", { code: 1006, reason: "" });
+  await clock.advance(1000);
+  assert.equal(Socket.all.length, 2);
+  Socket.all[1]!.fire("open");
+  assert.deepEqual(Socket.all[1]!.requests.map((r) => r.case), ["open", "open"]);
+  await Promise.all(watches.map((w) => w.w.cancel()));
+});
+
+test("a watch that is silent does not come back on the same socket", async () => {
+  const { clock, watches } = run(1);
+  await settle();
+  Socket.all[0]!.fire("open");
+  Socket.all[0]!.watch("1", begin);
+  await clock.advance(31_000);
+  assert.equal(Socket.all.length, 2);
+  await watches[0]!.w.cancel();
+});
+
+test("what is wrong with one watch ends that watch; what is wrong with the session ends all", async () => {
+  const { watches } = run(2);
+  await settle();
+  const socket = Socket.all[0]!;
+  socket.fire("open");
+  socket.say({ watchId: "1", body: { case: "closed", value: { code: 5, message: "no" } } });
+  await assert.rejects(watches[0]!.ended, { code: "NOT_FOUND" });
+  assert.equal(watches[1]!.w.state, "CONNECTING");
+  socket.say({ watchId: "", body: { case: "closed", value: { code: 7, message: "not you" } } });
+  socket.fire("close", { code: 4007, reason: "not you" });
+  await assert.rejects(watches[1]!.ended, { code: "PERMISSION_DENIED", message: "not you" });
+});
+
+test("a socket without the subprotocol is not Watchroute", async () => {
+  const { watches } = run(1);
+  await settle();
+  Socket.all[0]!.protocol = "";
+  Socket.all[0]!.fire("open");
+  await assert.rejects(watches[0]!.ended, { reason: "NOT_WATCHROUTE" });
+});
+
+test("a credential is renewed in place, at nine tenths of its time and at least 5 s before its end", async () => {
+  let n = 0;
+  const { clock, watches } = run(1, { token: () => `c${++n}` });
+  await settle();
+  const socket = Socket.all[0]!;
+  socket.fire("open");
+  socket.watch("1", begin);
+  const expire = (seconds: number) => socket.say({ body: { case: "authenticated", value: { expireTime: { seconds: BigInt(clock.date().getTime() / 1000 + seconds) } } } });
+  const asked = () => socket.requests.flatMap((r) => (r.case === "authenticate" ? [r.value.credential] : []));
+  expire(20);
+  await clock.advance(14_999);
+  assert.deepEqual(asked(), ["c1"]);
+  await clock.advance(1);
+  assert.deepEqual(asked(), ["c1", "c2"]);
+  await watches[0]!.w.cancel();
+  assert.equal(clock.timers, 0);
+});
