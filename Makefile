@@ -125,6 +125,7 @@ test-go: ## Test the product, with the race detector
 .PHONY: test-clients
 test-clients: npm ## Test the clients in TypeScript and Python, and build what their users get
 	@npm test -s --prefix clients/ts
+	npm run -s driver --prefix clients/ts
 	npm run -s size --prefix clients/ts
 	clients/python/check.sh
 
