@@ -1,0 +1,51 @@
+// The page that two tabs show: what @watchroute/client tells it, kept for the test.
+//
+//   page.html?base=http://HOST:PORT&via=ladder
+
+import { createClient, mirror, watch, type Event, type JsonObject } from "@watchroute/client";
+import { ladder } from "@watchroute/client/ladder";
+
+const query = new URLSearchParams(location.search);
+const rungs = ladder();
+const via = query.get("via") ?? "ladder";
+const client = createClient({
+  baseUrl: query.get("base")!,
+  rungs: via === "ladder" ? rungs : rungs.filter((r) => r.name === via),
+  backoff: { first: 50, most: 500 },
+  ladder: { startWithin: 1500, upAfter: 1000, upAtMost: 2000 },
+});
+
+const told: object[] = [];
+const states: string[] = [];
+const ways = new Set<string>();
+let failure = "";
+
+function report(event: Event<JsonObject>): object {
+  const { kind, revision } = event;
+  if (kind === "PRESENT") return { kind, name: event.name, revision: String(revision), cause: event.cause, coalesced: event.coalesced, data: event.data };
+  if (kind === "ABSENT") return { kind, name: event.name, revision: String(revision), cause: event.cause, coalesced: event.coalesced };
+  if (kind === "RESET") return { kind, revision: String(revision), reason: event.reason };
+  return { kind, revision: String(revision) };
+}
+
+const events = watch(client, undefined, { parent: "notes", delivery: "EVERY_CHANGE", heartbeat: 1000, onState: (w, state) => (states.push(state), ways.add(w.via)) });
+const copy = mirror(client, undefined, { parent: "notes", heartbeat: 1000 });
+
+async function run(): Promise<void> {
+  try {
+    for await (const event of events) told.push(report(event));
+  } catch (cause) {
+    failure = String(cause);
+  }
+}
+void run();
+
+/** What the test asks for. */
+Object.assign(window, {
+  take: () => ({ told: told.splice(0), states: states.splice(0), ways: [...ways], via: events.via, failure, counters: { ...events.counters } }),
+  held: () => ({
+    revision: String(copy.revision),
+    state: copy.state,
+    resources: Object.fromEntries(copy.list().map((r) => [r.name, { revision: String(r.revision), data: r.data }])),
+  }),
+});

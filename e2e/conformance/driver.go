@@ -1,0 +1,238 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	readyTime = 30 * time.Second
+	endTime   = 20 * time.Second
+)
+
+// Driver is a process that drives a client. It ends with the test.
+type Driver struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out chan struct{} // closed when there are no more reports
+
+	mu      sync.Mutex
+	turned  sync.Cond
+	reports map[string][]Report // by the id of the watch
+	at      map[string][]time.Time
+	answers map[int]Report
+	ready   bool
+	gone    bool
+	broken  []string // what is no report
+	log     bytes.Buffer
+	calls   int
+	ended   bool
+}
+
+// StartDriver starts a command and waits until it is ready.
+func StartDriver(t testing.TB, command []string) *Driver {
+	t.Helper()
+	d := &Driver{t: t, cmd: exec.Command(command[0], command[1:]...), out: make(chan struct{}),
+		reports: map[string][]Report{}, at: map[string][]time.Time{}, answers: map[int]Report{}}
+	d.turned.L = &d.mu
+	var err error
+	if d.in, err = d.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Stderr = (*driverLog)(d)
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go d.read(out)
+	t.Cleanup(d.End)
+	if !d.wait(readyTime, func() bool { return d.ready }) {
+		t.Fatalf("the driver did not get ready within %v; it said:\n%s", readyTime, d.Log())
+	}
+	return d
+}
+
+func (d *Driver) read(out io.Reader) {
+	defer close(d.out)
+	lines := bufio.NewReaderSize(out, 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			d.take(line)
+		}
+		if err != nil {
+			d.mu.Lock()
+			d.gone = true
+			d.turned.Broadcast()
+			d.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (d *Driver) take(line []byte) {
+	var r Report
+	err := json.Unmarshal(line, &r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.turned.Broadcast()
+	switch {
+	case err != nil:
+		d.broken = append(d.broken, fmt.Sprintf("%v: %.300s", err, line))
+	case r.Ready:
+		d.ready = true
+	case r.Op != "":
+		d.answers[r.N] = r
+	case r.ID != "":
+		d.reports[r.ID] = append(d.reports[r.ID], r)
+		d.at[r.ID] = append(d.at[r.ID], time.Now())
+	default:
+		d.broken = append(d.broken, fmt.Sprintf("%.300s", line))
+	}
+}
+
+// driverLog takes what a driver writes to its standard error.
+type driverLog Driver
+
+// Write implements io.Writer.
+func (l *driverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Write(p)
+}
+
+// wait waits, at most so long, until something is so; it is asked with mu held.
+func (d *Driver) wait(limit time.Duration, is func() bool) bool {
+	late := false
+	timer := time.AfterFunc(limit, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		late = true
+		d.turned.Broadcast()
+	})
+	defer timer.Stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !is() {
+		if late || d.gone {
+			return false
+		}
+		d.turned.Wait()
+	}
+	return true
+}
+
+// Send gives it a command.
+func (d *Driver) Send(command map[string]any) {
+	d.t.Helper()
+	line, err := json.Marshal(command)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := d.in.Write(append(line, '\n')); err != nil {
+		d.t.Fatalf("the driver does not listen: %v; it said:\n%s", err, d.Log())
+	}
+}
+
+// Credential is what its token provider gives from now on.
+func (d *Driver) Credential(value string) {
+	d.t.Helper()
+	d.Send(map[string]any{"op": "credential", "value": value})
+}
+
+// Call makes a unary call and gives its answer.
+func (d *Driver) Call(command map[string]any) Report {
+	d.t.Helper()
+	d.mu.Lock()
+	d.calls++
+	n := d.calls
+	d.mu.Unlock()
+	command["n"] = n
+	d.Send(command)
+	if !d.wait(readyTime, func() bool { _, ok := d.answers[n]; return ok }) {
+		d.t.Fatalf("there was no answer to %v; the driver said:\n%s", command, d.Log())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.answers[n]
+}
+
+// Log is what it has written to its standard error.
+func (d *Driver) Log() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	text := d.log.String()
+	if len(text) > 6000 {
+		text = "..." + text[len(text)-6000:]
+	}
+	return text
+}
+
+func (d *Driver) logHas(text string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return bytes.Contains(d.log.Bytes(), []byte(text))
+}
+
+// PID is the process.
+func (d *Driver) PID() int { return d.cmd.Process.Pid }
+
+// Signal sends a signal to the process.
+func (d *Driver) Signal(s syscall.Signal) {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// Kill ends the process by SIGKILL.
+func (d *Driver) Kill() {
+	d.t.Helper()
+	d.Signal(syscall.SIGKILL)
+	<-d.out
+	_ = d.cmd.Wait() // it says that it was killed
+	d.ended = true
+	_ = d.in.Close()
+}
+
+// End closes its input, upon which it must end by itself. Ending twice is no error.
+func (d *Driver) End() {
+	if d.ended {
+		return
+	}
+	d.ended = true
+	_ = d.in.Close() // it may have gone
+	select {
+	case <-d.out:
+	case <-time.After(endTime):
+		_ = d.cmd.Process.Signal(syscall.SIGCONT)
+		_ = d.cmd.Process.Signal(syscall.SIGQUIT) // a Go program shows where it stands
+		select {
+		case <-d.out:
+		case <-time.After(2 * time.Second):
+			_ = d.cmd.Process.Kill()
+			<-d.out
+		}
+		d.t.Errorf("the driver did not end within %v of its input; it said:\n%s", endTime, d.Log())
+	}
+	err := d.cmd.Wait()
+	if err != nil {
+		d.t.Errorf("the driver ended with %v; it said:\n%s", err, d.Log())
+	}
+	if len(d.broken) > 0 {
+		d.t.Errorf("the driver wrote what is no report: %s", strings.Join(d.broken, "\n"))
+	}
+}
