@@ -86,9 +86,10 @@ bench-go: ## Run the Go benchmarks (BENCH=regexp)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem $(BENCHFLAGS) ./...
 
 .PHONY: generate
-generate: deps npm ## Write gen/ anew from proto/, and the console from gen/
+generate: deps npm ## Write gen/ anew from proto/, and the pages that are compiled in from gen/ and clients/ts
 	@$(BUF) generate
 	npm run -s build --prefix gateway/console
+	node e2e/shop/pages/build.mjs
 
 .PHONY: lint
 lint: lint-proto vet deps-review vulncheck ## Look for mistakes in the contracts, in the Go code and in what it builds upon

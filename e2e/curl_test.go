@@ -297,7 +297,7 @@ func TestCurl_ErrorsAreWhatIsDocumented(t *testing.T) {
 		metadata             map[string]string // must be there; * is any
 		args                 []string
 	}{
-		{"an unknown collection", "404", "COLLECTION_NOT_FOUND", map[string]string{"collection": "nothing"}, []string{"/v1/nothing/1"}},
+		{"an unknown collection", "404", "COLLECTION_NOT_FOUND", map[string]string{"collection": "system.nothing"}, []string{"/v1/system.nothing/1"}},
 		{"an unknown resource", "404", "RESOURCE_NOT_FOUND", map[string]string{"name": "notes/2"}, []string{"/v1/notes/2"}},
 		{"a malformed name", "400", "INVALID_NAME", map[string]string{"field": "*"}, []string{"/v1/notes/a%20b"}},
 		{"a malformed collection", "400", "INVALID_NAME", map[string]string{"field": "*"}, []string{"/v1/Notes/1"}},

@@ -12,6 +12,10 @@
 //	sourcetest/ what every connector is tested with
 //	shop/       services on Kafka, and the pages of their customers: `make run-shop`
 //	browser/    drives Chromium; its npm folder also bundles the pages
+//	conformance/ what every client is tested with
+//	clientpage/ the TypeScript client in tabs of Chromium
+//	examples/   those of clients/examples
+//	quickstart/ follows docs/quickstart.md
 //
 // A test that cannot run says why: `go test -v` shows it as SKIP with the
 // reason. Processes are started on free loopback ports outside the range that the

@@ -40,5 +40,5 @@ func TestService_ACallWhoseRequestDoesNotComeEnds(t *testing.T) {
 	if err := call(2); status.Code(err) != codes.Internal {
 		t.Errorf("two requests: %v", err)
 	}
-	wantError(t, call(1), codes.NotFound, "COLLECTION_NOT_FOUND", "name")
+	wantError(t, call(1), codes.NotFound, "RESOURCE_NOT_FOUND", "name")
 }

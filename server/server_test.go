@@ -212,11 +212,11 @@ func TestService_BadInput(t *testing.T) {
 		"id contradicts":      {put(&watchroutev1.Resource{Name: "orders/1", Data: order}), codes.InvalidArgument, "INVALID_VALUE", "resource.data"},
 		"does not fit":        {put(note("orders/1", `{"total":{"units":"x"}}`)), codes.InvalidArgument, "INVALID_VALUE", "resource.data"},
 		"too large":           {put(note("notes/2", `{"x":"`+strings.Repeat("x", 1<<20)+`"}`)), codes.InvalidArgument, "TOO_LARGE", "resource.data"},
-		"unknown collection":  {list(&watchroutev1.ListRequest{Parent: "nothing"}), codes.NotFound, "COLLECTION_NOT_FOUND", "parent"},
+		"unknown collection":  {list(&watchroutev1.ListRequest{Parent: "system.nothing"}), codes.NotFound, "COLLECTION_NOT_FOUND", "parent"},
 		"bad filter":          {list(&watchroutev1.ListRequest{Parent: "notes", Filter: "1 +"}), codes.InvalidArgument, "INVALID_FILTER", "filter"},
 		"bad page token":      {list(&watchroutev1.ListRequest{Parent: "notes", PageToken: "x"}), codes.InvalidArgument, "INVALID_TOKEN", "page_token"},
 		"negative page":       {list(&watchroutev1.ListRequest{Parent: "notes", PageSize: -1}), codes.InvalidArgument, "INVALID_FIELD", "page_size"},
-		"watch unknown":       {watch(&watchroutev1.WatchRequest{Parent: "nothing"}), codes.NotFound, "COLLECTION_NOT_FOUND", "parent"},
+		"watch unknown":       {watch(&watchroutev1.WatchRequest{Parent: "system.nothing"}), codes.NotFound, "COLLECTION_NOT_FOUND", "parent"},
 		"watch nothing":       {watch(&watchroutev1.WatchRequest{}), codes.InvalidArgument, "INVALID_NAME", "parent"},
 		"watch two":           {watch(&watchroutev1.WatchRequest{Names: []string{"notes/1", "orders/1"}}), codes.InvalidArgument, "INVALID_NAME", "names[1]"},
 		"watch garbage token": {watch(&watchroutev1.WatchRequest{Parent: "notes", Start: &watchroutev1.WatchRequest_ResumeToken{ResumeToken: "x"}}), codes.InvalidArgument, "INVALID_TOKEN", "resume_token"},
@@ -467,5 +467,48 @@ func TestSession_DrainEndsIt(t *testing.T) {
 	})
 	if _, err := c.st.Recv(); err == nil || status.Code(err) != codes.Unknown && err.Error() != "EOF" {
 		t.Errorf("the session ends with %v", err)
+	}
+}
+
+// TestService_ACollectionThatMayComeIntoBeing: it is empty, and who watches it sees its
+// first write, also behind a token from before.
+func TestService_ACollectionThatMayComeIntoBeing(t *testing.T) {
+	n := start(t)
+	if page, err := n.List(t.Context(), &watchroutev1.ListRequest{Parent: "fresh"}); err != nil || len(page.GetResources()) > 0 {
+		t.Fatalf("its list: %v, %v", page, err)
+	}
+	_, err := n.Get(t.Context(), &watchroutev1.GetRequest{Name: "fresh/1"})
+	wantError(t, err, codes.NotFound, "RESOURCE_NOT_FOUND", "name")
+	open := func(r *watchroutev1.WatchRequest) grpc.ServerStreamingClient[watchroutev1.WatchResponse] {
+		t.Helper()
+		stream, err := n.Watch(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	next := func(stream grpc.ServerStreamingClient[watchroutev1.WatchResponse]) *watchroutev1.WatchResponse {
+		t.Helper()
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	first := open(&watchroutev1.WatchRequest{Parent: "fresh"})
+	next(first)
+	end := next(first)
+	if end.GetSnapshotEnd() == nil || end.GetResumeToken() == "" {
+		t.Fatalf("the end of its state: %v", end)
+	}
+	n.put(t, "fresh/1", `{"x":1}`)
+	later := open(&watchroutev1.WatchRequest{Parent: "fresh", Start: &watchroutev1.WatchRequest_ResumeToken{ResumeToken: end.GetResumeToken()}})
+	if m := next(later); m.GetStarted().GetMode() != watchroutev1.Started_RESUMED {
+		t.Fatalf("behind the token: %v", m)
+	}
+	for _, stream := range []grpc.ServerStreamingClient[watchroutev1.WatchResponse]{first, later} {
+		if events := next(stream).GetEvents().GetEvents(); len(events) != 1 || events[0].GetResource().GetName() != "fresh/1" {
+			t.Errorf("the first write: %v", events)
+		}
 	}
 }

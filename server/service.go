@@ -142,9 +142,10 @@ func (s *Service) scope(ctx context.Context, collection string, verb hub.Verb, p
 	return key, scope, grant, err
 }
 
-// exists says whether a collection, given by its key, can be read.
+// exists says whether a collection, given by its key, can be read. One that may come into
+// being with a write is there, and empty: who watches it sees that write.
 func (s *Service) exists(key string) bool {
-	return s.cfg.Schemas.Schema(key).Descriptor() != nil || s.cfg.Log.Bounds(key).Head > 0
+	return s.cfg.AutoCreate && !resource.IsSystem(resource.Shared(key)) || s.cfg.Schemas.Schema(key).Descriptor() != nil || s.cfg.Log.Bounds(key).Head > 0
 }
 
 func (s *Service) mustExist(field, key string) error {
@@ -155,11 +156,7 @@ func (s *Service) mustExist(field, key string) error {
 }
 
 func (s *Service) missing(field, collection string) error {
-	hint := "declare it with a contract"
-	if s.cfg.AutoCreate {
-		hint = "it comes into being with its first write"
-	}
-	return resource.Errorf(resource.CollectionNotFound, "there is no collection %q; %s", collection, hint).In(field).With("collection", collection)
+	return resource.Errorf(resource.CollectionNotFound, "there is no collection %q; declare it with a contract, or write to it with --auto-create", collection).In(field).With("collection", collection)
 }
 
 // Get implements ResourceService.Get.
@@ -358,11 +355,8 @@ func (s *Service) write(ctx context.Context, field, collection string, ops []cha
 			return changelog.Result{}, err
 		}
 	}
-	_, deletes := request.(*watchroutev1.DeleteRequest)
-	if !s.cfg.AutoCreate || deletes {
-		if err := s.mustExist(field, key); err != nil {
-			return changelog.Result{}, err
-		}
+	if err := s.mustExist(field, key); err != nil {
+		return changelog.Result{}, err
 	}
 	if requestID != "" {
 		if err := digest(&w.Digest, request, caller); err != nil {

@@ -23,7 +23,7 @@ func (w *World) final(watch *Watch, code, reason string) {
 
 func TestError_ThereIsNoSuchCollection(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		w := NewWorld(t, c, Setup{Collection: "nowhere"})
+		w := NewWorld(t, c, Setup{Collection: "system.nowhere"})
 		for _, watch := range w.OpenAll() {
 			w.final(watch, "NOT_FOUND", "COLLECTION_NOT_FOUND")
 		}
@@ -171,7 +171,7 @@ func TestUnary_CallsAndTheirErrors(t *testing.T) {
 		revision(call("delete", map[string]any{"name": "notes/b"}))
 		failed(call("delete", map[string]any{"name": "notes/b"}), "NOT_FOUND", "RESOURCE_NOT_FOUND")
 		failed(call("get", map[string]any{"name": "notes/b"}), "NOT_FOUND", "RESOURCE_NOT_FOUND")
-		failed(call("list", map[string]any{"parent": "nowhere"}), "NOT_FOUND", "COLLECTION_NOT_FOUND")
+		failed(call("list", map[string]any{"parent": "system.nowhere"}), "NOT_FOUND", "COLLECTION_NOT_FOUND")
 		failed(call("put", map[string]any{"name": "notes/..", "data": note}), "INVALID_ARGUMENT", "INVALID_NAME")
 	})
 }

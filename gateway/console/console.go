@@ -1,10 +1,12 @@
 // Package console is the page at `/` of a node: it shows the orders of the shop
-// contract live, over gRPC-Web and over EventSource side by side, as any browser
-// receives them. It is files only, compiled in; nothing is loaded from elsewhere.
+// contract live, over gRPC-Web and as Server-Sent Events side by side, as any browser
+// receives them with the TypeScript client. It is files only, compiled in; nothing is
+// loaded from elsewhere.
 //
-// The sources are in src; `npm run build` here, after `npm ci`, makes dist of them
-// and of gen/ts. dist is committed, so that building the binary needs no Node, and
-// a test compares it with what the sources build.
+// The sources are in src; `npm run build` here, after `npm ci`, makes dist of them,
+// of clients/ts/src and of gen/ts. dist is committed, so that building the binary
+// needs no Node, and a test compares it with what the sources build. bundle.mjs is
+// also what builds the pages of e2e/shop.
 package console
 
 import (

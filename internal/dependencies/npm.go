@@ -15,6 +15,7 @@ type npmLock struct {
 	Packages map[string]struct {
 		License    string
 		Deprecated string
+		Link       bool // to a folder of this repository
 	}
 }
 
@@ -45,7 +46,7 @@ func (r *reviewer) reviewNPM() error {
 		for _, path := range sorted(lock.Packages) {
 			name := strings.TrimPrefix(path, "node_modules/")
 			entry := lock.Packages[path]
-			if path != "" && !allowed(spdxLicences(entry.License)) {
+			if path != "" && !entry.Link && !allowed(spdxLicences(entry.License)) {
 				r.blame("%s: the licence %q of %s is not known and allowed", file, entry.License, name)
 			}
 			if entry.Deprecated != "" && !r.record.accepts(name) {

@@ -13,8 +13,8 @@ import (
 	"github.com/watchroute/watchroute/e2e/shop/login"
 )
 
-//go:embed site
-var site embed.FS
+//go:embed dist
+var dist embed.FS
 
 // Config says what the pages talk to.
 type Config struct {
@@ -29,7 +29,7 @@ type Config struct {
 
 // New gives the handler of everything.
 func New(cfg Config) http.Handler {
-	files, err := fs.Sub(site, "site")
+	files, err := fs.Sub(dist, "dist")
 	if err != nil {
 		panic(err) // it is embedded
 	}

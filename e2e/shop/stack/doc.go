@@ -1,7 +1,7 @@
 // Package stack runs the shop: the order service, the warehouse, delivery and the pages,
 // beside a Kafka and a Watchroute that somebody else runs.
 //
-//	order service ─┐                          ┌─▶ a customer's page (EventSource)
+//	order service ─┐                          ┌─▶ a customer's page (the client)
 //	warehouse ─────┼─▶ Kafka ──▶ Watchroute ──┤
 //	delivery ──────┘                          └─▶ the warehouse's page (WebSocket)
 //

@@ -1,9 +1,9 @@
-import { eventSource } from "./eventsource.js";
-import { grpcWeb } from "./grpcweb.js";
+import { grpcWeb, type Rung } from "@watchroute/client";
+import { sse } from "@watchroute/client/sse";
+import { Feed } from "./feed.js";
 import { Panel } from "./panel.js";
 import { Picture } from "./picture.js";
 
-const url = "/v1/orders/watch-all";
 // A credential in the fragment, #access_token=..., does not leave the browser with the
 // page's URL.
 const credential = new URLSearchParams(location.hash.slice(1)).get("access_token") ?? "";
@@ -18,45 +18,46 @@ function schedule(): void {
 
 function draw(): void {
   scheduled = false;
-  left.panel.draw(left.picture);
-  right.panel.draw(right.picture);
+  for (const { feed, panel, picture } of [left, right]) {
+    feed.look();
+    panel.draw(picture);
+  }
   agree();
 }
 
-function half<F>(panel: Panel, make: (p: Picture, panel: Panel) => F) {
-  const picture = new Picture(schedule);
-  return { panel, picture, feed: make(picture, panel) };
+function half(panel: Panel, rung: Rung) {
+  const picture = new Picture();
+  const feed = new Feed(rung, credential, picture, panel.say, schedule);
+  panel.cuts(() => feed.resume(feed.held()));
+  return { panel, picture, feed };
 }
 
-const left = half(new Panel("grpcweb", "gRPC-Web", "OrderService.WatchOrders, from gen/ts"), (p, panel) => grpcWeb(credential, p, panel.say));
-const right = half(new Panel("eventsource", "EventSource", `GET ${url}`), (p, panel) => eventSource(url, credential, p, panel.say));
+const left = half(new Panel("grpcweb", "gRPC-Web, by the client", "POST /watchroute.v1.ResourceService/Watch"), grpcWeb());
+const right = half(new Panel("sse", "Server-Sent Events, by the client", "GET /v1/orders:watch"), sse());
 
 // Says whether both hold the same. While one is a moment ahead there is nothing to
 // compare.
 function agree(): void {
-  const [a, b] = [left.picture, right.picture];
+  const [a, b] = [left.picture.held, right.picture.held];
   const pill = document.getElementById("agree")!;
   if (!a.whole || !b.whole) {
     pill.dataset.is = "wait";
     pill.textContent = "waiting for both";
     return;
   }
-  if (a.revision !== b.revision) return;
   let same = a.rows.size === b.rows.size;
-  for (const [name, row] of a.rows) same &&= b.rows.get(name)?.revision === row.revision && b.rows.get(name)?.order.stage === row.order.stage;
+  for (const [name, row] of a.rows) same &&= b.rows.get(name)?.revision === row.revision && b.rows.get(name)?.order.status === row.order.status;
+  if (!same && a.revision !== b.revision) return;
   pill.dataset.is = same ? "good" : "bad";
   pill.textContent = same ? "both agree" : `they differ at revision ${a.revision}`;
 }
 
-left.panel.cuts(left.feed, left.picture);
-right.panel.cuts(right.feed, right.picture);
+// Each goes on with the other's token, and so with what the other holds.
 document.getElementById("swap")!.addEventListener("click", () => {
-  const [a, b] = [left.picture, right.picture];
-  const [ours, theirs] = [a.token, b.token];
-  a.reconnects++;
-  b.reconnects++;
+  const [ours, theirs] = [left.feed.held(), right.feed.held()];
   left.feed.resume(theirs);
   right.feed.resume(ours);
 });
-left.feed.resume("");
-right.feed.resume("");
+left.feed.resume(left.feed.held());
+right.feed.resume(right.feed.held());
+setInterval(schedule, 1000); // a token moves without an event too
