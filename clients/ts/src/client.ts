@@ -1,5 +1,5 @@
 import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import type { BackoffOptions } from "./backoff.js";
+import { Backoff, type BackoffOptions } from "./backoff.js";
 import { systemClock, sleep, type Clock } from "./clock.js";
 import { Credentials, type TokenProvider } from "./credential.js";
 import type { WatchrouteError } from "./error.js";
@@ -11,6 +11,7 @@ import {
 } from "./gen/watchroute/v1/service_pb.js";
 import { grpcWeb, unary } from "./grpcweb.js";
 import type { LadderOptions } from "./ladder.js";
+import type { Mirror } from "./mirror.js";
 import type { Resource } from "./resource.js";
 import type { Endpoint, Rung } from "./rung.js";
 import type { ValueOf, Watch } from "./watch.js";
@@ -39,7 +40,7 @@ export interface ClientOptions {
   /** Default: the global one. */
   fetch?: typeof globalThis.fetch;
   /** Is told each state of each watch. */
-  onState?: (watch: Watch<unknown>, state: State, cause: string) => void;
+  onState?: (watch: Watch<unknown> | Mirror<unknown>, state: State, cause: string) => void;
   log?: (entry: LogEntry) => void;
   /** For tests. */
   clock?: Clock;
@@ -117,7 +118,7 @@ export function createClient(options: ClientOptions): Client {
 /**
  * Reads and writes resources. `schema` is the generated descriptor of the collection's message, undefined where it
  * has no contract. A call that fails is not tried again, but a write with a request id where the
- * error says that trying again helps: at most four more times.
+ * server could not be reached or says that trying again helps: at most four more times.
  */
 export class Client implements Endpoint {
   readonly baseUrl: string;
@@ -199,13 +200,14 @@ export class Client implements Endpoint {
   async #write<I extends DescMessage, O extends DescMessage>(
     method: string, input: I, output: O, request: MessageShape<I> & { requestId: string }, options: WriteOptions,
   ): Promise<MessageShape<O>> {
+    const backoff = new Backoff(this.clock, this.options.backoff);
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#call(method, input, output, request, options.signal);
       } catch (cause) {
-        const wait = (cause as WatchrouteError).retryAfter;
-        if (wait === undefined || request.requestId === "" || attempt === 5) throw cause;
-        await sleep(this.clock, wait, options.signal ?? new AbortController().signal);
+        const { code, retryAfter } = cause as WatchrouteError;
+        if ((retryAfter === undefined && code !== "UNAVAILABLE") || request.requestId === "" || attempt === 5) throw cause;
+        await sleep(this.clock, backoff.failed(retryAfter), options.signal ?? new AbortController().signal);
         if (options.signal?.aborted) throw cause;
       }
     }

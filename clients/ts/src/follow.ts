@@ -199,7 +199,7 @@ export class Follower<T> implements FollowerContext {
     const { options, schema } = this;
     const stored = await this.#keeper?.load();
     return new Machine<T>({
-      token: stored ?? options.resumeToken,
+      token: stored ?? (options.resumeToken || undefined),
       transactional: this.transactional,
       positioned: options.afterRevision !== undefined,
       ...(options.delta && options.from !== "NOW" && { merge: (held: T, part: T, paths: readonly string[]) => applyDelta(schema, held, part, paths) }),

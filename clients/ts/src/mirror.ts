@@ -1,10 +1,10 @@
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Client } from "./client.js";
 import { WatchrouteError } from "./error.js";
 import type { State } from "./event.js";
 import { Follower, type Counters, type Step } from "./follow.js";
 import type { WatchOptions } from "./request.js";
-import type { Resource } from "./resource.js";
+import type { JsonObject, Resource } from "./resource.js";
 import type { ValueOf } from "./watch.js";
 
 /** What a mirror's callback is told: a resource before and after; undefined: it is not there. */
@@ -29,8 +29,12 @@ export interface MirrorOptions<T> extends Omit<WatchOptions, "store" | "key" | "
 }
 
 /** Mirrors a collection or a part of it. It begins at once. */
-export function mirror<S extends DescMessage | undefined>(client: Client, schema: S, options: MirrorOptions<ValueOf<S>>): Mirror<ValueOf<S>> {
-  return new Mirror<ValueOf<S>>(client, schema, options);
+export function mirror<S extends DescMessage>(client: Client, schema: S, options: MirrorOptions<MessageShape<S>>): Mirror<MessageShape<S>>;
+/** Values without a contract are JSON objects; what they have in them is what the program says. */
+export function mirror<T = JsonObject>(client: Client, schema: undefined, options: MirrorOptions<T>): Mirror<T>;
+export function mirror<S extends DescMessage | undefined>(client: Client, schema: S, options: MirrorOptions<ValueOf<S>>): Mirror<ValueOf<S>>;
+export function mirror<T>(client: Client, schema: DescMessage | undefined, options: MirrorOptions<T>): Mirror<T> {
+  return new Mirror<T>(client, schema, options);
 }
 
 /**

@@ -16,6 +16,10 @@ export interface Watched<T> {
   /** The state was complete once. */
   readonly synced: boolean;
   readonly state: State;
+  /** By what it travels now. */
+  readonly via: string;
+  /** When this was last known to be current; it is, while the state is LIVE. */
+  readonly liveAsOf: Date | undefined;
   /** With which the watch ended for good. */
   readonly error: WatchrouteError | undefined;
 }
@@ -37,10 +41,10 @@ export function useWatch<S extends DescMessage | undefined = undefined>(parent: 
 export function useResource<S extends DescMessage | undefined = undefined>(name: string, options: UseWatchOptions & { schema?: S } = {}): WatchedResource<ValueOf<S>> {
   const { resources, ...rest } = useMirror<ValueOf<S>>({ names: [name] }, options);
   const resource = resources[0];
-  return useMemo(() => ({ resource, ...rest }), [resource, rest.synced, rest.state, rest.error]);
+  return useMemo(() => ({ resource, ...rest }), [resource, rest.synced, rest.state, rest.via, rest.liveAsOf, rest.error]);
 }
 
-const nothing: Watched<never> = { resources: [], synced: false, state: "CONNECTING", error: undefined };
+const nothing: Watched<never> = { resources: [], synced: false, state: "CONNECTING", via: "", liveAsOf: undefined, error: undefined };
 
 function useMirror<T>(what: { parent: string } | { names: string[] }, options: UseWatchOptions & { schema?: DescMessage }): Watched<T> {
   const fromContext = useContext(ClientContext);
@@ -103,7 +107,7 @@ class Source<T> {
 
   #update(mirror: Mirror<T>, error: WatchrouteError | undefined): void {
     if (mirror !== this.#mirror) return;
-    this.current = { resources: mirror.list(), synced: mirror.complete, state: mirror.state, error };
+    this.current = { resources: mirror.list(), synced: mirror.complete, state: mirror.state, via: mirror.via, liveAsOf: mirror.liveAsOf, error };
     for (const changed of [...this.#subscribers]) changed();
   }
 }

@@ -4,6 +4,7 @@ import type { State } from "./event.js";
 import { Delivery, OnExpired, Start, WatchRequestSchema, type WatchRequest } from "./gen/watchroute/v1/watch_pb.js";
 import type { Opening } from "./machine.js";
 import type { TokenStore } from "./store.js";
+import type { Mirror } from "./mirror.js";
 import type { Watch } from "./watch.js";
 
 /** What to watch, and how. The fields are those of `WatchRequest`; times are in milliseconds. */
@@ -16,7 +17,7 @@ export interface WatchOptions {
   filter?: string;
   /** The fields of the value to send. Default: all. */
   readMask?: readonly string[];
-  /** Where to begin, unless `store` has a token. Default: with the state. */
+  /** Where to begin, unless `store` has a token. Default, also of an empty one: with the state. */
   resumeToken?: string;
   /** Begins with the changes after this revision. */
   afterRevision?: bigint;
@@ -48,7 +49,7 @@ export interface WatchOptions {
   /** Ends the watch. */
   signal?: AbortSignal;
   /** Is told each state. Default: the client's. */
-  onState?: (watch: Watch<unknown>, state: State, cause: string) => void;
+  onState?: (watch: Watch<unknown> | Mirror<unknown>, state: State, cause: string) => void;
 }
 
 /** The request with which a stream of a watch is opened. */

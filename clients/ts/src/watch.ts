@@ -14,8 +14,12 @@ export type ValueOf<S extends DescMessage | undefined> = S extends DescMessage ?
  *
  *     for await (const event of watch(client, OrderSchema, { parent: "orders" })) ...
  */
-export function watch<S extends DescMessage | undefined>(client: Client, schema: S, options: WatchOptions): Watch<ValueOf<S>> {
-  return new Watch<ValueOf<S>>(client, schema, options);
+export function watch<S extends DescMessage>(client: Client, schema: S, options: WatchOptions): Watch<MessageShape<S>>;
+/** Values without a contract are JSON objects; what they have in them is what the program says: `watch<Note>(client, undefined, ...)`. */
+export function watch<T = JsonObject>(client: Client, schema: undefined, options: WatchOptions): Watch<T>;
+export function watch<S extends DescMessage | undefined>(client: Client, schema: S, options: WatchOptions): Watch<ValueOf<S>>;
+export function watch(client: Client, schema: DescMessage | undefined, options: WatchOptions): Watch<unknown> {
+  return new Watch<unknown>(client, schema, options);
 }
 
 /**
@@ -47,7 +51,10 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
     return this.#follower.via;
   }
 
-  /** With which token it would be resumed now. */
+  /**
+   * With which token it would be resumed now. It moves in the call of `next`, before that returns: once it has moved, it stands
+   * behind all that the program was told and has finished with.
+   */
   get token(): string | undefined {
     return this.#follower.token;
   }
