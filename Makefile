@@ -117,6 +117,18 @@ packages: ## Pack the clients for npm and pip, as their registries would get the
 	fi
 	ls bin/*.tgz bin/*.whl 2> /dev/null || true
 
+.PHONY: api-docs
+api-docs: ## Write the reference of the clients into bin/api-docs
+	@$(MAKE) clients/ts/node_modules/.package-lock.json
+	npm run -s docs --prefix clients/ts -- --logLevel Error
+	clients/python/docs.sh
+	rm -rf bin/api-docs
+	mkdir -p bin/api-docs/go
+	for package in . ./resolver; do (cd clients/go && go doc -all "$$package") > "bin/api-docs/go/$$(basename "$$(realpath "clients/go/$$package")").txt"; done
+	mv clients/ts/docs bin/api-docs/ts
+	mv clients/python/docs bin/api-docs/python
+	ls -d bin/api-docs/*
+
 ##@ Parts of the above
 
 .PHONY: test-go
