@@ -204,7 +204,7 @@ func TestGetWait(t *testing.T) {
 		}
 		n.watches(0)
 	}
-	for path, want := range map[string]int{"/v1/none/1?wait=1s": 404, "/v1/notes/a%20b?wait=1s": 400, "/v1/notes/1?wait=x": 400} {
+	for path, want := range map[string]int{"/v1/system.none/1?wait=1s": 404, "/v1/notes/a%20b?wait=1s": 400, "/v1/notes/1?wait=x": 400} {
 		r := n.do("GET", path, "")
 		if _, metadata := r.reason(t); r.StatusCode != want || metadata["field"] != "name" && metadata["field"] != "wait" {
 			t.Error(path, r)

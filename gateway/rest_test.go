@@ -83,8 +83,8 @@ func TestREST_Errors(t *testing.T) {
 	}{
 		{"GET", "/v1/notes/2", "", 404, "RESOURCE_NOT_FOUND", map[string]string{"field": "name", "name": "notes/2"}, ""},
 		{"GET", "/v1/orders/2", "", 404, "RESOURCE_NOT_FOUND", map[string]string{"field": "order_id"}, ""},
-		{"GET", "/v1/none/2", "", 404, "COLLECTION_NOT_FOUND", map[string]string{"field": "name", "collection": "none"}, ""},
-		{"GET", "/v1/none", "", 404, "COLLECTION_NOT_FOUND", map[string]string{"field": "parent"}, ""},
+		{"GET", "/v1/system.none/2", "", 404, "COLLECTION_NOT_FOUND", map[string]string{"field": "name", "collection": "system.none"}, ""},
+		{"GET", "/v1/system.none", "", 404, "COLLECTION_NOT_FOUND", map[string]string{"field": "parent"}, ""},
 		{"GET", "/v1/Notes/2", "", 400, "INVALID_NAME", map[string]string{"field": "name"}, "lower-case"},
 		{"GET", "/v1/notes/a%20b", "", 400, "INVALID_NAME", map[string]string{"field": "name"}, ""},
 		{"GET", "/v1/orders/a%20b", "", 400, "INVALID_NAME", map[string]string{"field": "order_id"}, ""},

@@ -69,8 +69,8 @@ func TestWatch_ErrorsBeforeTheStreamAreHTTPErrors(t *testing.T) {
 		status              int
 		reason, field       string
 	}{
-		{"/v1/none:watch", "", "", 404, "COLLECTION_NOT_FOUND", "parent"},
-		{"/v1/none/1:watch", "", "", 404, "COLLECTION_NOT_FOUND", "names[0]"},
+		{"/v1/system.none:watch", "", "", 404, "COLLECTION_NOT_FOUND", "parent"},
+		{"/v1/system.none/1:watch", "", "", 404, "COLLECTION_NOT_FOUND", "names[0]"},
 		{"/v1/Notes:watch", "", "", 400, "INVALID_NAME", "parent"},
 		{"/v1/orders/a%20b/watch", "", "", 400, "INVALID_NAME", "order_id"},
 		{"/v1/notes:watch?names=orders/1", "", "", 400, "INVALID_NAME", "names[0]"},

@@ -156,7 +156,7 @@ func TestWebSocket_WhatIsWrongWithTheWatchIsToldOnTheConnection(t *testing.T) {
 		reason string
 		field  string
 	}{
-		{"/v1/none:watch", 4005, "COLLECTION_NOT_FOUND", "parent"},
+		{"/v1/system.none:watch", 4005, "COLLECTION_NOT_FOUND", "parent"},
 		{"/v1/notes/%ff:watch", 4003, "INVALID_NAME", "names[0]"},
 		{"/v1/notes:watch?%ff=%ff", 4003, "INVALID_FIELD", "\uFFFD"},
 		{"/v1/notes:watch?filter=1%2B", 4003, "INVALID_FILTER", "filter"},
@@ -322,7 +322,7 @@ func TestSession_CarriesManyWatches(t *testing.T) {
 	ws := n.dialWS("/v1/session", jsonProtocol)
 	ws.write(websocket.MessageText, `{"open":{"watchId":"n","watch":{"parent":"notes"}}}`)
 	ws.write(websocket.MessageText, `{"open":{"watchId":"o","watch":{"names":["orders/1"],"readMask":"status","heartbeat":"5s"}}}`)
-	ws.write(websocket.MessageText, `{"open":{"watchId":"bad","watch":{"parent":"none"}}}`)
+	ws.write(websocket.MessageText, `{"open":{"watchId":"bad","watch":{"parent":"system.none"}}}`)
 	ended, closed := map[string]bool{}, false
 	for len(ended) < 2 || !closed {
 		s := ws.response()

@@ -108,9 +108,12 @@ func queryHash(collection, filter, projection string) uint64 {
 	return h.Sum64()
 }
 
+// pageTokenVersion begins a page token; no resume token begins so.
+const pageTokenVersion = 'p'
+
 // String gives the opaque form.
 func (t *pageToken) String() string {
-	var b []byte
+	b := []byte{pageTokenVersion}
 	for _, n := range []uint64{t.epoch, t.query, t.revision} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
@@ -120,9 +123,10 @@ func (t *pageToken) String() string {
 // parse reads the opaque form; epoch and query must be those of t.
 func (t *pageToken) parse(text string) error {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) <= 24 || resource.CheckID("", string(b[24:])) != nil {
+	if err != nil || len(b) <= 25 || b[0] != pageTokenVersion || resource.CheckID("", string(b[25:])) != nil {
 		return resource.Errorf(resource.InvalidToken, "not a page token of this service").In("page_token")
 	}
+	b = b[1:]
 	if binary.BigEndian.Uint64(b) != t.epoch {
 		return resource.Errorf(resource.EpochChanged, "the page token is from another life of the log; list anew").In("page_token")
 	}

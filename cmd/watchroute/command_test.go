@@ -193,7 +193,7 @@ func TestCommands_SayWhatWentWrong(t *testing.T) {
 		want []string
 	}{
 		"missing":        {[]string{"get", "notes/9"}, 1, []string{"error: RESOURCE_NOT_FOUND: there is no resource", "(name)\n"}},
-		"collection":     {[]string{"watch", "nothing"}, 1, []string{"error: COLLECTION_NOT_FOUND: "}},
+		"collection":     {[]string{"watch", "system.nothing"}, 1, []string{"error: COLLECTION_NOT_FOUND: "}},
 		"name":           {[]string{"get", "NOTES/1"}, 1, []string{"error: INVALID_NAME: "}},
 		"filter":         {[]string{"list", "notes", "--filter", "data.n =="}, 1, []string{"error: INVALID_FILTER: ", "(filter)\nhint: ", "line 1, column 10"}},
 		"filter, watch":  {[]string{"watch", "notes", "--filter", "data.n =="}, 1, []string{"error: INVALID_FILTER: "}},

@@ -33,12 +33,12 @@ var Errors = []Scenario{
 }
 
 func unknownCollection(c *Case) {
-	c.refused(&watchroutev1.WatchRequest{Parent: "nowhere"}, resource.CollectionNotFound, "field", "parent", "collection", "nowhere")
-	c.refused(&watchroutev1.WatchRequest{Names: []string{"nowhere/1"}}, resource.CollectionNotFound, "field", "names[0]", "collection", "nowhere")
+	c.refused(&watchroutev1.WatchRequest{Parent: "system.nowhere"}, resource.CollectionNotFound, "field", "parent", "collection", "system.nowhere")
+	c.refused(&watchroutev1.WatchRequest{Names: []string{"system.nowhere/1"}}, resource.CollectionNotFound, "field", "names[0]", "collection", "system.nowhere")
 	caller := c.Transport.Caller()
-	callFails(c, caller.List, &watchroutev1.ListRequest{Parent: "nowhere"}, resource.CollectionNotFound, "field", "parent")
-	callFails(c, caller.Get, &watchroutev1.GetRequest{Name: "nowhere/1"}, resource.CollectionNotFound, "field", "name")
-	callFails(c, caller.Delete, &watchroutev1.DeleteRequest{Name: "nowhere/1"}, resource.CollectionNotFound, "field", "name")
+	callFails(c, caller.List, &watchroutev1.ListRequest{Parent: "system.nowhere"}, resource.CollectionNotFound, "field", "parent")
+	callFails(c, caller.Get, &watchroutev1.GetRequest{Name: "system.nowhere/1"}, resource.CollectionNotFound, "field", "name")
+	callFails(c, caller.Delete, &watchroutev1.DeleteRequest{Name: "system.nowhere/1"}, resource.CollectionNotFound, "field", "name")
 }
 
 func malformedName(c *Case) {

@@ -325,7 +325,7 @@ func oneBadWatch(c *Case) {
 	x.open("good", c.Request())
 	x.open("bad filter", c.Request(filter("nonsense")))
 	x.open("bad name", &watchroutev1.WatchRequest{Parent: "Bad"})
-	x.open("no collection", &watchroutev1.WatchRequest{Parent: "nowhere"})
+	x.open("no collection", &watchroutev1.WatchRequest{Parent: "system.nowhere"})
 	x.open("bad token", c.Request(token("garbage")))
 	x.open("nothing", nil)
 	x.open("expired", c.Request(failExpired, after(1000)))
