@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -182,7 +183,9 @@ func TestQuickstart(t *testing.T) {
 	defer cancel()
 	ports := process.FreePorts(t, 3)
 	n := &newcomer{T: t, ctx: ctx, folder: t.TempDir(), terminals: map[string]*terminal{}}
-	n.env = append(os.Environ(),
+	// What tests are told is nothing that a newcomer has set.
+	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WATCHROUTE_") })
+	n.env = append(own,
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=url."+root+".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/watchroute/watchroute",
 		fmt.Sprintf("WATCHROUTE_HTTP=127.0.0.1:%d", ports[0]), fmt.Sprintf("WATCHROUTE_GRPC=127.0.0.1:%d", ports[1]), fmt.Sprintf("WATCHROUTE_SERVER=127.0.0.1:%d", ports[1]))
 	defer func() {
