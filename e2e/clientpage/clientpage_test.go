@@ -126,6 +126,7 @@ func (w *world) settles() {
 			}
 		}
 		w.until(x, "its mirror is at the last revision", func() bool {
+			held.Resources = nil // or what is gone would stay in it
 			x.Eval(&held, "held()")
 			return held.Revision >= revision
 		})
