@@ -1,13 +1,13 @@
 package brokers
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/watchroute/watchroute/e2e/process"
 )
 
 // find gives the path of a program: from PATH, or from the folders in which Debian
@@ -44,25 +44,5 @@ func cached(name string) (string, error) {
 // missing skips a test whose broker is not there.
 func missing(t testing.TB, name string, err error) {
 	t.Helper()
-	skip(t, "there is no %s; `make brokers` installs it: %v", name, err)
-}
-
-// skipped names the environment variable that names a file which gets a line for each
-// test that is skipped: `make test` counts them.
-const skipped = "WATCHROUTE_SKIPPED"
-
-func skip(t testing.TB, format string, args ...any) {
-	t.Helper()
-	why := fmt.Sprintf(format, args...)
-	if name := os.Getenv(skipped); name != "" {
-		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = fmt.Fprintf(f, "SKIP %s: %s\n", t.Name(), strings.ReplaceAll(why, "\n", " "))
-			err = errors.Join(err, f.Close())
-		}
-		if err != nil {
-			t.Errorf("a skip cannot be told: %v", err)
-		}
-	}
-	t.Skip("SKIP: " + why)
+	process.Skip(t, "there is no %s; `make brokers` installs it: %v", name, err)
 }

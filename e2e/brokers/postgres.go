@@ -79,7 +79,7 @@ func unprivileged(t testing.TB, dir, data string) *syscall.Credential {
 		who, err = user.Lookup("nobody")
 	}
 	if err != nil {
-		skip(t, "PostgreSQL does not run as root, and there is no other user: %v", err)
+		process.Skip(t, "PostgreSQL does not run as root, and there is no other user: %v", err)
 	}
 	uid, _ := strconv.Atoi(who.Uid) // numbers, on Unix
 	gid, _ := strconv.Atoi(who.Gid)

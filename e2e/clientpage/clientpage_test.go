@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	root := process.Root(t)
 	if _, err := os.Stat(filepath.Join(root, "clients/ts/dist/index.js")); err != nil {
-		t.Skip("SKIP: the TypeScript client is not built; `make test-clients` does it")
+		process.Skip(t, "the TypeScript client is not built; `make test-clients` does it")
 	}
 	out := t.TempDir()
 	if text, err := exec.CommandContext(t.Context(), "node", filepath.Join(root, "e2e/clientpage/bundle.mjs"), out).CombinedOutput(); err != nil {

@@ -37,7 +37,7 @@ func (c *Client) driver(t testing.TB) []string {
 	command, err := c.command(process.Root(t))
 	switch {
 	case errors.Is(err, errMissing):
-		skip(t, "the client %s cannot be driven: %v", c.Name, err)
+		process.Skip(t, "the client %s cannot be driven: %v", c.Name, err)
 	case err != nil:
 		t.Fatalf("the driver of %s: %v", c.Name, err)
 	}
@@ -128,25 +128,6 @@ func (c *Client) Start(t testing.TB, address string, flags ...string) *Driver {
 		address = "http://" + address
 	}
 	return StartDriver(t, slices.Concat(command, []string{"--address", address}, flags))
-}
-
-// skip tells `make test`, which counts skips in the file that WATCHROUTE_SKIPPED names.
-func skip(t testing.TB, format string, args ...any) {
-	t.Helper()
-	why := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
-	if name := os.Getenv("WATCHROUTE_SKIPPED"); name != "" {
-		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = fmt.Fprintf(f, "SKIP %s: %s\n", t.Name(), why)
-			if closing := f.Close(); err == nil {
-				err = closing
-			}
-		}
-		if err != nil {
-			t.Errorf("a skip cannot be told: %v", err)
-		}
-	}
-	t.Skip("SKIP: " + why)
 }
 
 // full says whether the long version runs.

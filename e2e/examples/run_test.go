@@ -220,20 +220,7 @@ func command(pid int) string {
 // skipUnless skips a test that needs something else than Go, as `make test` counts it.
 func skipUnless(t *testing.T, ok bool, why string) {
 	t.Helper()
-	if ok {
-		return
+	if !ok {
+		process.Skip(t, "%s", why)
 	}
-	if name := os.Getenv("WATCHROUTE_SKIPPED"); name != "" {
-		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-		if err == nil {
-			_, err = fmt.Fprintf(f, "SKIP %s: %s\n", t.Name(), why)
-			if closing := f.Close(); err == nil {
-				err = closing
-			}
-		}
-		if err != nil {
-			t.Errorf("a skip cannot be told: %v", err)
-		}
-	}
-	t.Skip("SKIP: " + why)
 }
