@@ -279,34 +279,13 @@ func stall(t *testing.T, s *process.Server, path string) {
 		t.Fatal(err)
 	}
 	// It stalls once what was handed out no longer grows.
-	sent := 0
+	sent := 0.0
 	await(t, "the watch to stall", func() bool {
 		before := sent
 		time.Sleep(300 * time.Millisecond)
-		sent = metric(t, s, "watchroute_bytes_sent_total")
+		sent = s.Metric("watchroute_bytes_sent_total")
 		return sent > 1<<19 && sent == before
 	})
-}
-
-func openWatches(t *testing.T, s *process.Server) int {
-	t.Helper()
-	return metric(t, s, "watchroute_watches_open")
-}
-
-// metric adds up a metric over its labels.
-func metric(t *testing.T, s *process.Server, name string) (n int) {
-	t.Helper()
-	for line := range strings.Lines(curl(t, s.URL("/metrics")).body) {
-		if strings.HasPrefix(line, name+"{") {
-			fields := strings.Fields(line)
-			value, err := strconv.ParseFloat(fields[len(fields)-1], 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n += int(value)
-		}
-	}
-	return n
 }
 
 // TestChromium_APageOfAnotherOriginIsKeptOut: unless it is allowed.

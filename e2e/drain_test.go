@@ -61,7 +61,7 @@ func TestDrain_UnderLoadEndsInOrder(t *testing.T) {
 	for round := range rounds {
 		conn := s.Dial()
 		id := func(counter int, n int64) string { return fmt.Sprintf("round-%d-counter-%d-%d", round, counter, n) }
-		await(t, "all watches to be open", func() bool { return openWatches(t, s) == len(watchers) })
+		await(t, "all watches to be open", func() bool { return s.Metric("watchroute_watches_open") == float64(len(watchers)) })
 		stop := make(chan struct{})
 		alive := time.Duration(300+random.IntN(500)) * time.Millisecond
 		go func() {

@@ -154,7 +154,7 @@ func (w *world) live(x *tab, mark int) {
 
 func TestTabs_ThroughWhateverHappens(t *testing.T) {
 	b := browser.Start(t)
-	for _, via := range []string{"ladder", "grpc-web", "websocket", "sse", "long-poll"} {
+	for _, via := range []string{"ladder", "grpc-web", "websocket", "shared", "sse", "long-poll"} {
 		t.Run(via, func(t *testing.T) {
 			w := newWorld(t)
 			w.Put("first", conformance.Note(0)) // the collection is there from now on
@@ -197,4 +197,63 @@ func TestTabs_ThroughWhateverHappens(t *testing.T) {
 			one.Close()
 		})
 	}
+}
+
+// Three tabs have one connection to the node; what a closed one had open is cancelled.
+func TestTabs_ShareAConnection(t *testing.T) {
+	b := browser.Start(t)
+	w := newWorld(t)
+	w.Put("first", conformance.Note(0))
+	one := w.tab("one", b.Open(w.url("shared")))
+	two, three := w.tab("two", one.Beside(w.url("shared"))), w.tab("three", one.Beside(w.url("shared")))
+	alive := func() {
+		t.Helper()
+		for _, x := range w.tabs {
+			w.until(x, "it is live", func() bool { return len(x.states) > 0 && x.states[len(x.states)-1] == "LIVE" })
+		}
+	}
+	connections := func(want int) {
+		t.Helper()
+		if got := w.proxy.Accepted(); got != want {
+			t.Fatalf("%d connections so far, want %d", got, want)
+		}
+	}
+	open := func(want float64) {
+		t.Helper()
+		var got float64
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if got = w.node.Metric("watchroute_watches_open"); got == want {
+				return
+			}
+		}
+		t.Fatalf("the node has %v open watches, want %v", got, want)
+	}
+	alive()
+	connections(1)
+	open(6) // a watch and a mirror of each tab
+
+	stop := w.Load(5 * time.Millisecond)
+	mark := len(two.states)
+	one.Close() // which opened it
+	w.tabs = []*tab{two, three}
+	open(4)
+	alive()
+	if len(two.states) != mark {
+		t.Errorf("the tab beside one that was closed went through %v", two.states[mark:])
+	}
+	connections(1)
+
+	for range 3 {
+		marks := []int{len(two.states), len(three.states)}
+		w.proxy.Cut()
+		for i, x := range w.tabs {
+			w.live(x, marks[i])
+		}
+	}
+	connections(4) // one after each cut
+	stop()
+	w.settles()
+	two.Close()
+	three.Close()
+	open(0)
 }

@@ -4,13 +4,17 @@
 
 import { createClient, mirror, watch, type Event, type JsonObject } from "@watchroute/client";
 import { ladder } from "@watchroute/client/ladder";
+import { sharedWebSocket } from "@watchroute/client/shared";
+import { webSocket } from "@watchroute/client/websocket";
 
 const query = new URLSearchParams(location.search);
-const rungs = ladder();
 const via = query.get("via") ?? "ladder";
+const rungs = via === "shared"
+  ? [webSocket({ WebSocket: sharedWebSocket(() => new SharedWorker("worker.js", { type: "module" })) })]
+  : ladder().filter((r) => via === "ladder" || r.name === via);
 const client = createClient({
   baseUrl: query.get("base")!,
-  rungs: via === "ladder" ? rungs : rungs.filter((r) => r.name === via),
+  rungs,
   backoff: { first: 50, most: 500 },
   ladder: { startWithin: 1500, upAfter: 1000, upAtMost: 2000 },
 });

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -229,6 +231,27 @@ func (s *Server) URL(path string) string {
 		return "https://" + s.HTTP + path
 	}
 	return "http://" + s.HTTP + path
+}
+
+// Metric adds up a metric of the server over its labels.
+func (s *Server) Metric(name string) (sum float64) {
+	s.t.Helper()
+	answer, err := http.Get(s.URL("/metrics"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if !strings.HasPrefix(lines.Text(), name+"{") {
+			continue
+		}
+		n, err := strconv.ParseFloat(lines.Text()[strings.LastIndexByte(lines.Text(), ' ')+1:], 64)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
 }
 
 // Dial connects to the server's gRPC port. The connection is closed when the test

@@ -18,9 +18,10 @@ try {
     import { createClient, mirror, watch, WatchrouteError, type Event } from "@watchroute/client";
     import { ladder } from "@watchroute/client/ladder";
     import { longPoll } from "@watchroute/client/longpoll";
+    import { sharedWebSocket } from "@watchroute/client/shared";
     import { sse } from "@watchroute/client/sse";
     import { webSocket } from "@watchroute/client/websocket";
-    const client = createClient({ baseUrl: "http://127.0.0.1:1", rungs: [...ladder(), sse(), longPoll()] });
+    const client = createClient({ baseUrl: "http://127.0.0.1:1", rungs: [...ladder({ WebSocket: sharedWebSocket(() => new SharedWorker("worker.js")) }), sse(), longPoll()] });
     export const w = watch(client, undefined, { parent: "notes", failFast: true });
     export const text = async (e: Event<{ [k: string]: unknown }>) => (e.kind === "PRESENT" ? String(e.data["text"]) : e.kind);
     export { mirror, WatchrouteError, webSocket };

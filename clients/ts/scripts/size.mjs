@@ -9,6 +9,8 @@ const cases = [
   { name: "the same and a mirror", code: `export { createClient, mirror, watch } from "@watchroute/client";` },
   { name: "all of @watchroute/client", code: `export * from "@watchroute/client";` },
   { name: "WebSocket in its place", code: `export { createClient, watch } from "@watchroute/client"; export * from "@watchroute/client/websocket";` },
+  { name: "WebSocket, shared by tabs", code: `export { createClient, watch } from "@watchroute/client"; export * from "@watchroute/client/websocket"; export * from "@watchroute/client/shared";` },
+  { name: "the worker of shared WebSockets", code: `import "@watchroute/client/sharedworker";` },
   { name: "with the ladder: all rungs", code: `export { createClient, watch } from "@watchroute/client"; export * from "@watchroute/client/ladder";` },
   { name: "React: useWatch, useResource", code: `export { createClient } from "@watchroute/client"; export * from "@watchroute/client/react";` },
 ];

@@ -11,6 +11,8 @@ export interface WebSocketLike {
   readonly protocol: string;
   send(data: Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
+  /** No further watch is to share this connection, where others may. */
+  retire?(): void;
   addEventListener(type: "open" | "error", listener: (event: object) => void): void;
   addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
   addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
@@ -69,9 +71,10 @@ export class Session {
     if (this.#watches.size === 0) this.#end();
   }
 
-  /** The server goes away: who comes back is to do so elsewhere. */
+  /** The server goes away, or what is open is of no more use: who comes back is to do so elsewhere. */
   leaving(): void {
     this.onLeaving();
+    this.#socket?.retire?.();
   }
 
   async #connect(): Promise<void> {
@@ -117,6 +120,7 @@ export class Session {
         break;
       case "closed": {
         const error = errorFromStatus(body.value);
+        if (error?.code === "UNAUTHENTICATED") this.leaving(); // the connection's credential is refused
         if (response.watchId === "") this.#error = error;
         else this.#watches.get(response.watchId)?.end(error);
         break;
