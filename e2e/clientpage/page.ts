@@ -10,7 +10,7 @@ import { webSocket } from "@watchroute/client/websocket";
 const query = new URLSearchParams(location.search);
 const via = query.get("via") ?? "ladder";
 const rungs = via === "shared"
-  ? [webSocket({ WebSocket: sharedWebSocket(() => new SharedWorker("worker.js", { type: "module" })) })]
+  ? [webSocket({ WebSocket: sharedWebSocket(() => new SharedWorker("worker.js", { type: "module" }), { user: "tester" }) })]
   : ladder().filter((r) => via === "ladder" || r.name === via);
 const client = createClient({
   baseUrl: query.get("base")!,

@@ -3,7 +3,7 @@ import type { Rung } from "./rung.js";
 
 /** When a watch goes to another rung; times in milliseconds. */
 export interface LadderOptions {
-  /** After going down, until the rung above is tried. Doubled by each further time. Default: 60000. */
+  /** After going down, until the rung above is tried. Doubled by each further time, until the watch stays longer above than it waited. Default: 60000. */
   upAfter?: number;
   /** The most that it is doubled to. Default: 1800000. */
   upAtMost?: number;
@@ -29,6 +29,9 @@ export class Ladder {
   readonly #upAtMost: number;
   readonly startWithin: number;
   #at = 0;
+  /** The rung that gave a first message last, and when it became that. */
+  #proved = 0;
+  #provedAt: number;
   #unreached = 0;
   #silent = 0;
   #foreign = 0;
@@ -42,6 +45,7 @@ export class Ladder {
     /** Whether one more stream that takes a connection may be opened. */
     private readonly room: () => boolean = () => true,
   ) {
+    this.#provedAt = clock.now();
     this.#upAfter = options.upAfter ?? 60_000;
     this.#upAtMost = options.upAtMost ?? 1_800_000;
     this.startWithin = rungs.length > 1 ? (options.startWithin ?? 5_000) : 30_000;
@@ -63,12 +67,17 @@ export class Ladder {
     const other = this.rungs.findIndex((r, i) => i > this.#at && !r.occupies);
     if (other < 0) return;
     this.#at = other;
-    this.#scheduleUp();
   }
 
   /** A stream gave its first message. */
   started(): void {
     this.#unreached = this.#foreign = 0;
+    if (this.#at === this.#proved) return;
+    // Only now it is known that it was the rung, and not that the server was away.
+    const down = this.#at > this.#proved;
+    if (down && this.clock.now() - this.#provedAt > this.#wait) this.#downs = 0;
+    this.#prove();
+    if (down) this.#downs++;
   }
 
   /** A stream gave messages for longer than its silence limit. */
@@ -104,7 +113,7 @@ export class Ladder {
   wentUp(rung: Rung): void {
     this.#at = this.rungs.indexOf(rung);
     this.#unreached = this.#silent = 0;
-    if (this.#at > 0) this.#scheduleUp();
+    this.#prove();
   }
 
   /** The rung above did not. */
@@ -117,15 +126,20 @@ export class Ladder {
     this.#unreached = this.#silent = 0;
     if (this.rungs.length === 1) return false;
     this.#at = (this.#at + 1) % this.rungs.length;
-    if (this.#at === 0) this.#upAt = undefined;
-    else {
-      this.#scheduleUp();
-      this.#downs++;
-    }
     return true;
   }
 
+  #prove(): void {
+    this.#proved = this.#at;
+    this.#provedAt = this.clock.now();
+    this.#scheduleUp();
+  }
+
+  get #wait(): number {
+    return Math.min(this.#upAtMost, this.#upAfter * 2 ** Math.min(this.#downs, 20));
+  }
+
   #scheduleUp(): void {
-    this.#upAt = this.clock.now() + Math.min(this.#upAtMost, this.#upAfter * 2 ** Math.min(this.#downs, 20));
+    this.#upAt = this.clock.now() + this.#wait;
   }
 }

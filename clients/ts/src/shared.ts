@@ -6,6 +6,12 @@ export interface SharedOpen {
   readonly protocols: string[];
   /** The Web Lock that is held while this end lives. */
   readonly lock: string;
+  readonly user: string | undefined;
+}
+
+export interface SharedOptions {
+  /** Who the page is for, where its credential is a cookie, which no page can read, or none. Only pages of the same name share. */
+  user?: string;
 }
 
 /** What the worker says to a page, beside frames. */
@@ -15,21 +21,23 @@ export type SharedEvent = { readonly open: string } | { readonly close: { readon
 export const retire = "retire";
 
 /**
- * The WebSockets of all tabs of a site as one, in a SharedWorker whose script is
+ * The WebSockets of all tabs of a user as one, in a SharedWorker whose script is
  * `@watchroute/client/sharedworker`. Give it to `webSocket` or `ladder`:
  *
  *     webSocket({ WebSocket: sharedWebSocket(() => new SharedWorker(url, { type: "module" })) })
  *
+ * Whose a page is says its credential, or `user`; a page with neither has a WebSocket of its own.
+ *
  * undefined, which is to say a WebSocket for each tab, where there is no SharedWorker (Chrome on Android), or no Web Locks,
  * by which the worker knows that a tab is gone (pages without TLS, but for localhost).
  */
-export function sharedWebSocket(worker: () => SharedWorker): WebSocketConstructor | undefined {
+export function sharedWebSocket(worker: () => SharedWorker, { user }: SharedOptions = {}): WebSocketConstructor | undefined {
   const locks = globalThis.navigator?.locks;
   if (typeof SharedWorker === "undefined" || locks === undefined) return undefined;
   return class extends SharedSocket {
     constructor(url: string, protocols: string[]) {
       const shared = worker();
-      super(shared.port, locks, url, protocols);
+      super(shared.port, locks, url, protocols, user);
       shared.addEventListener("error", () => this.broken("the shared worker does not run"));
     }
   };
@@ -43,13 +51,13 @@ export class SharedSocket implements WebSocketLike {
   #release: () => void = () => {};
   #over = false;
 
-  constructor(private readonly port: MessagePort, locks: Pick<LockManager, "request">, url: string, protocols: string[]) {
+  constructor(private readonly port: MessagePort, locks: Pick<LockManager, "request">, url: string, protocols: string[], user?: string) {
     const lock = `watchroute ${crypto.randomUUID()}`;
     port.addEventListener("message", ({ data }: MessageEvent<ArrayBuffer | SharedEvent>) => this.#take(data));
     port.start();
     const held = locks.request(lock, () => {
       if (this.#over) return;
-      port.postMessage({ url, protocols, lock } satisfies SharedOpen);
+      port.postMessage({ url, protocols, lock, user } satisfies SharedOpen);
       return new Promise<void>((resolve) => (this.#release = resolve));
     });
     held.catch((cause: unknown) => this.broken(`no lock: ${String(cause)}`));

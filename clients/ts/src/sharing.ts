@@ -43,8 +43,10 @@ export class Sharing {
   // Who a page is for, its first request says.
   #request(page: Page, open: SharedOpen, request: SessionRequest): void {
     if (page.session === undefined) {
-      const user = request.body.case === "authenticate" ? userOf(request.body.value.credential) : "";
-      const key = `${open.url} ${user}`;
+      const credential = request.body.case === "authenticate" ? userOf(request.body.value.credential) : undefined;
+      // A cookie is nobody's to see: whoever logs in next must not find the session of the one before.
+      const alone = credential === undefined && open.user === undefined;
+      const key = JSON.stringify(alone ? page.id : [open.url, open.user, credential]);
       let session = this.#sessions.get(key);
       if (session === undefined) {
         const made: SharedSession = new SharedSession(new this.WebSocket(open.url, open.protocols), open.protocols[0]!, () => {

@@ -37,7 +37,7 @@ function site(t: TestContext) {
   const sharing = new Sharing(Socket, locks);
   const ports: { close(): void }[] = [];
   t.after(() => ports.forEach((port) => port.close()));
-  return (token?: ClientOptions["token"]) => {
+  return (token: ClientOptions["token"] = undefined, user: string | undefined = "u") => {
     let vanish!: () => void;
     const vanished = new Promise<void>((resolve) => (vanish = resolve));
     const ownLocks: Locks = { request: ((name: string, callback: () => unknown) => locks.request(name, (() => Promise.race([callback(), vanished])) as never)) as never };
@@ -46,7 +46,7 @@ function site(t: TestContext) {
         const { port1, port2 } = new MessageChannel();
         ports.push(port1, port2);
         sharing.connect(port2);
-        super(port1, ownLocks, url, protocols);
+        super(port1, ownLocks, url, protocols, user || undefined);
       }
     }
     const clock = new FakeClock();
@@ -119,13 +119,13 @@ test("nobody joins another user's socket, and the same user does with another to
   const ada = page(jwt({ sub: "ada", iat: 1, exp: 2, jti: "x" }));
   const later = page(jwt({ sub: "ada", iat: 3, exp: 4, jti: "y" }));
   const bob = page(jwt({ sub: "bob", iat: 1, exp: 2, jti: "x" }));
-  const nobody = page();
+  const [cookie, another] = [page(undefined, ""), page(undefined, "")];
   const key = page("key-1");
-  for (const p of [ada, later, bob, nobody, key]) p.open();
-  await until(() => Socket.all.length === 4);
+  for (const p of [ada, later, bob, cookie, another, key]) p.open();
+  await until(() => Socket.all.length === 5);
   for (const socket of Socket.all) socket.fire("open");
-  await until(() => Socket.all.reduce((n, socket) => n + socket.requests.length, 0) === 9);
-  assert.deepEqual(Socket.all.map((socket) => socket.requests.filter((r) => r.case === "open").length).sort(), [1, 1, 1, 2]);
+  await until(() => Socket.all.reduce((n, socket) => n + socket.requests.length, 0) === 10);
+  assert.deepEqual(Socket.all.map((socket) => socket.requests.filter((r) => r.case === "open").length).sort(), [1, 1, 1, 1, 2]);
 });
 
 test("a server that goes away has nobody join what it is about to close", async (t) => {
