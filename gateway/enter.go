@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -24,6 +25,7 @@ const tokenParameter = "access_token"
 // enter gives the request with a context that says who calls.
 func (g *Gateway) enter(r *http.Request) (*http.Request, error) {
 	if g.cfg.Access == nil {
+		takeParameters(r)
 		return r, nil
 	}
 	in, err := g.present(r)
@@ -44,11 +46,11 @@ func (g *Gateway) enter(r *http.Request) (*http.Request, error) {
 // hold a credential the first counts.
 func (g *Gateway) present(r *http.Request) (in access.Presented, err error) {
 	in.Address = g.cfg.TrustedProxies.client(r)
-	in.Tenant = r.Header.Get(server.TenantHeader)
+	token, tenant := takeParameters(r)
+	in.Tenant = cmp.Or(r.Header.Get(server.TenantHeader), tenant)
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		in.Certificate = r.TLS.VerifiedChains[0][0]
 	}
-	token := takeToken(r)
 	if in.Secret, err = access.FromHeader(strings.Join(r.Header.Values("Authorization"), ",")); err != nil || in.Secret != "" {
 		return in, err
 	}
@@ -64,25 +66,34 @@ func (g *Gateway) present(r *http.Request) (in access.Presented, err error) {
 	return in, nil
 }
 
-// takeToken takes the credential out of a request's URL.
-func takeToken(r *http.Request) (token string) {
-	if !strings.Contains(r.URL.RawQuery, tokenParameter) {
-		return ""
+// takeParameters takes out of a request's URL what says who calls: the credential and the
+// tenant, which is named there as in the header.
+func takeParameters(r *http.Request) (token, tenant string) {
+	if !strings.Contains(r.URL.RawQuery, tokenParameter) && !strings.Contains(r.URL.RawQuery, server.TenantHeader) {
+		return "", ""
 	}
 	var rest []string
 	for part := range strings.SplitSeq(r.URL.RawQuery, "&") {
 		name, value, _ := strings.Cut(part, "=")
-		if plain, err := url.QueryUnescape(name); err != nil || plain != tokenParameter {
+		to := map[string]*string{tokenParameter: &token, server.TenantHeader: &tenant}[unescaped(name)]
+		if to == nil {
 			rest = append(rest, part)
 			continue
 		}
-		if plain, err := url.QueryUnescape(value); err == nil {
-			token = plain
-		}
+		*to = cmp.Or(unescaped(value), *to)
 	}
 	r.URL.RawQuery = strings.Join(rest, "&")
 	r.RequestURI = r.URL.RequestURI()
-	return token
+	return token, tenant
+}
+
+// unescaped is empty for what is not escaped as it should be.
+func unescaped(text string) string {
+	plain, err := url.QueryUnescape(text)
+	if err != nil {
+		return ""
+	}
+	return plain
 }
 
 // permitCookie says whether a cookie may stand for its owner: the page that sent the

@@ -17,7 +17,7 @@ type Presented struct {
 	Parameter, Cookie string
 	// First is that of the first message, of a session or on a WebSocket.
 	First string
-	// Tenant is the one that the calls name.
+	// Tenant is the one that the calls name: in the URL where the credential is there, too.
 	Tenant string
 	// Origin is that of the page that calls. Default: none but for WebSocket, which says
 	// the node's own.
@@ -49,11 +49,14 @@ func (p Presented) on(r *http.Request) {
 			r.URL.RawQuery += "&"
 		}
 		r.URL.RawQuery += "access_token=" + url.QueryEscape(p.Parameter)
+		if p.Tenant != "" {
+			r.URL.RawQuery += "&" + server.TenantHeader + "=" + url.QueryEscape(p.Tenant)
+		}
 	}
 	if p.Cookie != "" {
 		r.AddCookie(&http.Cookie{Name: "watchroute", Value: p.Cookie})
 	}
-	if p.Tenant != "" {
+	if p.Tenant != "" && p.Parameter == "" {
 		r.Header.Set(server.TenantHeader, p.Tenant)
 	}
 	if p.Origin != "" {

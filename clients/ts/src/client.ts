@@ -35,7 +35,7 @@ export interface ClientOptions {
   rungs?: readonly Rung[];
   ladder?: LadderOptions;
   backoff?: BackoffOptions;
-  /** Headers to send with each call by HTTP, such as `watchroute-tenant`. */
+  /** Headers to send with each call by HTTP. A WebSocket carries none but `watchroute-tenant`. */
   headers?: Readonly<Record<string, string>>;
   /** Default: the global one. */
   fetch?: typeof globalThis.fetch;

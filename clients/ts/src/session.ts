@@ -20,6 +20,8 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
+const tenantHeader = "watchroute-tenant";
+
 const subprotocol = "watchroute.v1.proto";
 
 /** Events that a watch may be sent before more are granted. */
@@ -80,7 +82,9 @@ export class Session {
   async #connect(): Promise<void> {
     this.credential = await this.call.credential();
     if (this.#closed) return;
-    const url = `${this.call.endpoint.baseUrl.replace(/^http/, "ws")}/v1/session`;
+    const { baseUrl, headers } = this.call.endpoint;
+    const tenant = new Headers(headers).get(tenantHeader); // the one header that has a parameter in its place
+    const url = `${baseUrl.replace(/^http/, "ws")}/v1/session${tenant === null ? "" : `?${tenantHeader}=${encodeURIComponent(tenant)}`}`;
     const socket = (this.#socket = new this.WebSocket(url, [subprotocol]));
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", () => this.#opened(socket));
@@ -120,7 +124,8 @@ export class Session {
         break;
       case "closed": {
         const error = errorFromStatus(body.value);
-        if (error?.code === "UNAUTHENTICATED") this.leaving(); // the connection's credential is refused
+        // The connection's credential is refused, or it has as many watches as it may.
+        if (error?.code === "UNAUTHENTICATED" || error?.metadata["limit"] === "session_watches") this.leaving();
         if (response.watchId === "") this.#error = error;
         else this.#watches.get(response.watchId)?.end(error);
         break;

@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { createClient, type ClientOptions } from "../src/client.js";
 import { watch } from "../src/watch.js";
 import { webSocket } from "../src/websocket.js";
 import { FakeClock, settle, short } from "./scripted.js";
 import { begin, change, Socket } from "./socket.js";
+
+const detail = (type: string, value: Uint8Array) => ({ typeUrl: `type.googleapis.com/google.rpc.${type}`, value });
+const retry = detail("RetryInfo", new Uint8Array([10, 0]));
+const info = detail("ErrorInfo", new BinaryWriter().tag(1, 2).string("LIMIT_REACHED").tag(3, 2).fork().tag(1, 2).string("limit").tag(2, 2).string("session_watches").join().finish());
 
 function run(count: number, options: Partial<ClientOptions> = {}) {
   Socket.all = [];
@@ -38,6 +43,28 @@ test("watches share one socket, and packed responses are for each of them", asyn
   assert.deepEqual(socket.requests.at(-1), { case: "cancel", value: { $typeName: "watchroute.v1.CancelWatch", watchId: "1" } });
   await Promise.all(watches.map((w) => w.w.cancel()));
   assert.ok(socket.closed, "closed with its last watch");
+});
+
+test("an operator's tenant is in the URL, as a WebSocket has no headers", async () => {
+  const { watches } = run(1, { headers: { "Watchroute-Tenant": "a&b" } });
+  await settle();
+  assert.equal(Socket.all[0]!.url, "ws://node/v1/session?watchroute-tenant=a%26b");
+  await watches[0]!.w.cancel();
+});
+
+test("nobody joins a session whose credential is refused, or which has as many watches as it may", async () => {
+  for (const status of [{ code: 16, details: [retry] }, { code: 8, details: [info] }]) {
+    const { clock, watches } = run(2);
+    await settle();
+    const socket = Socket.all[0]!;
+    socket.fire("open");
+    socket.watch("2", begin);
+    socket.say({ watchId: "1", body: { case: "closed", value: status } });
+    await clock.advance(1000);
+    assert.equal(Socket.all.length, 2);
+    assert.ok(!socket.closed, "the other watch goes on");
+    await Promise.all(watches.map((w) => w.w.cancel()));
+  }
 });
 
 test("credit is granted anew once half of it is used up, and not to a program that rests", async () => {
