@@ -257,3 +257,35 @@ func TestTabs_ShareAConnection(t *testing.T) {
 	three.Close()
 	open(0)
 }
+
+// A browser allows six connections: more watches than that are live, none of them is put off
+// for long, and calls get through.
+func TestTab_WatchesMoreThanItHasConnections(t *testing.T) {
+	b := browser.Start(t)
+	for _, via := range []string{"ladder", "long-poll"} {
+		t.Run(via, func(t *testing.T) {
+			w := newWorld(t)
+			w.Put("first", conformance.Note(0))
+			one := w.tab("one", b.Open(w.url(via)))
+			one.Eval(nil, "more(10)")
+			for range 3 {
+				var revision uint64
+				one.Eval(&revision, `put("notes/from-the-page").then(Number)`)
+				w.until(one, "all have heard of it", func() bool {
+					var others []struct {
+						Heard uint64 `json:"heard,string"`
+						State string
+					}
+					one.Eval(&others, "others()")
+					for _, x := range others {
+						if x.State != "LIVE" || x.Heard < revision {
+							return false
+						}
+					}
+					return len(others) == 10
+				})
+			}
+			one.Close()
+		})
+	}
+}

@@ -44,9 +44,26 @@ async function run(): Promise<void> {
 }
 void run();
 
+const others: { heard: bigint; state: () => string }[] = [];
+
+/** Watches more, on the same client. */
+function more(count: number): void {
+  for (let i = 0; i < count; i++) {
+    const w = watch(client, undefined, { parent: "notes", heartbeat: 1000 });
+    const other = { heard: 0n, state: () => w.state };
+    others.push(other);
+    void (async () => {
+      for await (const event of w) other.heard = event.revision;
+    })();
+  }
+}
+
 /** What the test asks for. */
 Object.assign(window, {
   take: () => ({ told: told.splice(0), states: states.splice(0), ways: [...ways], via: events.via, failure, counters: { ...events.counters } }),
+  more,
+  others: () => others.map(({ heard, state }) => ({ heard: String(heard), state: state() })),
+  put: async (name: string) => String((await client.put(undefined, name, { owner: "page" })).revision),
   held: () => ({
     revision: String(copy.revision),
     state: copy.state,

@@ -2,13 +2,14 @@ import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild
 import { Backoff, type BackoffOptions } from "./backoff.js";
 import { systemClock, sleep, type Clock } from "./clock.js";
 import { Credentials, type TokenProvider } from "./credential.js";
-import type { WatchrouteError } from "./error.js";
+import { WatchrouteError } from "./error.js";
 import type { State } from "./event.js";
 import { JsonSchema, ResourceSchema } from "./gen/watchroute/v1/resource_pb.js";
 import {
   DeleteRequestSchema, GetRequestSchema, ListRequestSchema, ListResponseSchema, PreconditionSchema, PutRequestSchema,
   WriteBatchResponseSchema, WriteRequestSchema, WriteResponseSchema, type Precondition as WirePrecondition, type WriteResponse,
 } from "./gen/watchroute/v1/service_pb.js";
+import { noCounts, type Counters, type Follower } from "./follow.js";
 import { grpcWeb, unary } from "./grpcweb.js";
 import type { LadderOptions } from "./ladder.js";
 import type { Mirror } from "./mirror.js";
@@ -37,6 +38,8 @@ export interface ClientOptions {
   backoff?: BackoffOptions;
   /** Headers to send with each call by HTTP. A WebSocket carries none but `watchroute-tenant`. */
   headers?: Readonly<Record<string, string>>;
+  /** Milliseconds that a call may take, with what is tried again; 0: any time. Watches take as long as they take. Default: 10000. */
+  timeout?: number;
   /** Default: the global one. */
   fetch?: typeof globalThis.fetch;
   /** Is told each state of each watch. */
@@ -49,12 +52,19 @@ export interface ClientOptions {
 /** What must hold at the moment of writing. */
 export type Precondition = { mustNotExist: true } | { revision: bigint } | { etag: string };
 
-export interface ReadOptions {
+/** How long a call may take. */
+export interface CallOptions {
+  /** In place of the client's. Then it fails with DEADLINE_EXCEEDED. */
+  timeout?: number;
+  /** Then it fails with CANCELLED. */
+  signal?: AbortSignal;
+}
+
+export interface ReadOptions extends CallOptions {
   /** Never answer from before this revision. */
   minRevision?: bigint;
   /** The version of the value's shape. */
   projection?: string;
-  signal?: AbortSignal;
 }
 
 export interface ListOptions extends ReadOptions {
@@ -74,11 +84,10 @@ export interface Page<T> {
   readonly resumeToken: string;
 }
 
-export interface WriteOptions {
+export interface WriteOptions extends CallOptions {
   precondition?: Precondition;
   /** Makes the write apply once, and lets it be tried again where that helps: 1 to 128 characters, best a random UUID. */
   requestId?: string;
-  signal?: AbortSignal;
 }
 
 export interface PutOptions extends WriteOptions {
@@ -130,12 +139,17 @@ export class Client implements Endpoint {
   streams = 0;
   readonly mostStreams = 3;
   readonly #credentials: Credentials;
+  readonly #watches = new Set<Follower<unknown>>();
+  readonly #ended = noCounts();
+  #closed = false;
+  readonly #timeout: number;
 
   constructor(readonly options: ClientOptions) {
     this.baseUrl = options.baseUrl.replace(/\/+$/, "");
     this.fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.headers = options.headers ?? {};
     this.clock = options.clock ?? systemClock;
+    this.#timeout = options.timeout ?? 10_000;
     this.rungs = options.rungs ?? [grpcWeb()];
     if (this.rungs.length === 0) throw new TypeError("a client needs at least one rung");
     this.#credentials = new Credentials(options.token);
@@ -144,15 +158,49 @@ export class Client implements Endpoint {
   /** Fails with NOT_FOUND and RESOURCE_NOT_FOUND where there is no such resource. */
   async get<S extends DescMessage | undefined>(schema: S, name: string, options: ReadOptions = {}): Promise<Resource<ValueOf<S>>> {
     const request = create(GetRequestSchema, { name, minRevision: options.minRevision ?? 0n, projection: options.projection ?? "" });
-    return resourceFromWire(await this.#call("Get", GetRequestSchema, ResourceSchema, request, options.signal), schema);
+    return resourceFromWire(await this.#call("Get", GetRequestSchema, ResourceSchema, request, options), schema);
   }
 
   /** One page. */
   async list<S extends DescMessage | undefined>(schema: S, parent: string, options: ListOptions = {}): Promise<Page<ValueOf<S>>> {
     const { pageSize = 0, pageToken = "", filter = "", minRevision = 0n, projection = "" } = options;
     const request = create(ListRequestSchema, { parent, pageSize, pageToken, filter, minRevision, projection });
-    const { resources, nextPageToken, revision, resumeToken } = await this.#call("List", ListRequestSchema, ListResponseSchema, request, options.signal);
+    const { resources, nextPageToken, revision, resumeToken } = await this.#call("List", ListRequestSchema, ListResponseSchema, request, options);
     return { resources: resources.map((r) => resourceFromWire<ValueOf<S>>(r, schema)), nextPageToken, revision, resumeToken };
+  }
+
+  /** All pages, resource by resource. Pages that come later are of a later revision. */
+  async *listAll<S extends DescMessage | undefined>(schema: S, parent: string, options: Omit<ListOptions, "pageToken"> = {}): AsyncGenerator<Resource<ValueOf<S>>, void> {
+    for (let pageToken = ""; ; ) {
+      const page = await this.list(schema, parent, { ...options, pageToken });
+      yield* page.resources;
+      if (page.nextPageToken === "") return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** What all watches and mirrors have counted, also those that have ended. */
+  get counters(): Counters {
+    const sum = { ...this.#ended };
+    for (const { counters } of this.#watches) add(sum, counters);
+    return sum;
+  }
+
+  /** Ends all watches and mirrors; resolves when their last tokens are saved. Calls after it fail with CANCELLED. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#watches].map((w) => w.cancel()));
+  }
+
+  /** @internal A watch begins, or goes on. */
+  open(watch: Follower<never> | Follower<unknown>): void {
+    if (this.#closed) throw clientClosed();
+    this.#watches.add(watch as Follower<unknown>);
+  }
+
+  /** @internal It has ended. */
+  closed(watch: Follower<never> | Follower<unknown>): void {
+    if (this.#watches.delete(watch as Follower<unknown>)) add(this.#ended, watch.counters);
   }
 
   /** Creates or replaces a resource. */
@@ -182,7 +230,11 @@ export class Client implements Endpoint {
     return { revision: answer.revision, results: answer.results.map(written) };
   }
 
-  async #call<I extends DescMessage, O extends DescMessage>(method: string, input: I, output: O, request: MessageShape<I>, signal?: AbortSignal): Promise<MessageShape<O>> {
+  #call<I extends DescMessage, O extends DescMessage>(method: string, input: I, output: O, request: MessageShape<I>, options: CallOptions): Promise<MessageShape<O>> {
+    return this.#limited(options, (signal) => this.#once(method, input, output, request, signal));
+  }
+
+  async #once<I extends DescMessage, O extends DescMessage>(method: string, input: I, output: O, request: MessageShape<I>, signal: AbortSignal): Promise<MessageShape<O>> {
     for (let again = true; ; again = false) {
       const credential = await this.#credentials.next();
       try {
@@ -197,21 +249,54 @@ export class Client implements Endpoint {
     }
   }
 
-  async #write<I extends DescMessage, O extends DescMessage>(
+  #write<I extends DescMessage, O extends DescMessage>(
     method: string, input: I, output: O, request: MessageShape<I> & { requestId: string }, options: WriteOptions,
   ): Promise<MessageShape<O>> {
-    const backoff = new Backoff(this.clock, this.options.backoff);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#call(method, input, output, request, options.signal);
-      } catch (cause) {
-        const { code, retryAfter } = cause as WatchrouteError;
-        if ((retryAfter === undefined && code !== "UNAVAILABLE") || request.requestId === "" || attempt === 5) throw cause;
-        await sleep(this.clock, backoff.failed(retryAfter), options.signal ?? new AbortController().signal);
-        if (options.signal?.aborted) throw cause;
+    return this.#limited(options, async (signal) => {
+      const backoff = new Backoff(this.clock, this.options.backoff);
+      const { timeout = this.#timeout } = options;
+      const end = timeout > 0 ? this.clock.now() + timeout : Infinity;
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await this.#once(method, input, output, request, signal);
+        } catch (cause) {
+          const { code, retryAfter } = cause as WatchrouteError;
+          if ((retryAfter === undefined && code !== "UNAVAILABLE") || request.requestId === "" || attempt === 5 || signal.aborted) throw cause;
+          const wait = backoff.failed(retryAfter);
+          if (this.clock.now() + wait >= end) throw cause; // which says more than that there is no time left
+          await sleep(this.clock, wait, signal);
+        }
       }
-    }
+    });
   }
+
+  /** Does something within its time, and until the caller no longer wants it. */
+  #limited<R>({ timeout = this.#timeout, signal }: CallOptions, work: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw clientClosed();
+      const abort = new AbortController();
+      const end = (error: WatchrouteError) => {
+        reject(error);
+        abort.abort(error);
+      };
+      const cancel = () => end(new WatchrouteError("CANCELLED", "the call was cancelled", { cause: signal?.reason }));
+      if (signal?.aborted) return cancel();
+      signal?.addEventListener("abort", cancel);
+      const cancelTimer = timeout > 0 ? this.clock.after(timeout, () => end(new WatchrouteError("DEADLINE_EXCEEDED", `there was no answer within ${timeout} ms`))) : () => {};
+      work(abort.signal).then(resolve, reject).finally(() => {
+        cancelTimer();
+        signal?.removeEventListener("abort", cancel);
+      });
+    });
+  }
+}
+
+function add(sum: Counters, counters: Counters): void {
+  for (const name of Object.keys(sum) as (keyof Counters)[]) sum[name] += counters[name];
+}
+
+function clientClosed(): WatchrouteError {
+  return new WatchrouteError("CANCELLED", "the client is closed");
 }
 
 function toWire(schema: DescMessage | undefined, name: string, data: unknown, labels: Readonly<Record<string, string>> | undefined) {

@@ -33,6 +33,10 @@ export interface Counters {
   storeFailures: number;
 }
 
+export function noCounts(): Counters {
+  return { messages: 0, events: 0, duplicates: 0, reconnects: 0, resets: 0, bytes: 0, storeFailures: 0 };
+}
+
 const silenceAtFirst = 30_000;
 
 /** A stream that is open, or being opened. */
@@ -106,7 +110,7 @@ interface FollowerContext {
  * with the step before. One call at a time.
  */
 export class Follower<T> implements FollowerContext {
-  readonly counters: Counters = { messages: 0, events: 0, duplicates: 0, reconnects: 0, resets: 0, bytes: 0, storeFailures: 0 };
+  readonly counters = noCounts();
   readonly credentials: Credentials;
   readonly #backoff: Backoff;
   readonly #ladder: Ladder;
@@ -116,6 +120,8 @@ export class Follower<T> implements FollowerContext {
   #stream: Stream<T> | undefined;
   #step: Step<T> | undefined;
   #comeBackAt: number | undefined;
+  /** The wait is one that the server asked for. */
+  #asked = false;
   #everReceived = false;
   /** A refused credential was replaced, and nothing was received since. */
   #renewed = false;
@@ -126,6 +132,10 @@ export class Follower<T> implements FollowerContext {
   #first: Message<T> | undefined;
   #cancelUp: (() => void) | undefined;
   #finished: Promise<void> | undefined;
+  /** How often what the store has was made void. */
+  #voids = 0;
+  /** Tokens go to the store when the program says so. */
+  #holding = false;
 
   constructor(
     readonly client: Client,
@@ -170,6 +180,7 @@ export class Follower<T> implements FollowerContext {
   async next(): Promise<Step<T> | undefined> {
     if (this.#error) throw this.#error;
     if (this.#closing.signal.aborted) return undefined;
+    this.client.open(this);
     const machine = (this.#machine ??= await this.#begin());
     if (this.#step) this.#done(machine, this.#step.message);
     while (!this.#closing.signal.aborted) {
@@ -187,6 +198,21 @@ export class Follower<T> implements FollowerContext {
     }
     await this.#finished;
     return undefined;
+  }
+
+  /** From now on tokens go to the store by what this gives: the token of now, once the program has finished with what it was told. */
+  hold(): () => void {
+    this.#holding = true;
+    const { token } = this;
+    const voids = this.#voids;
+    return () => {
+      if (token !== undefined && voids === this.#voids) this.#keeper?.keep(token);
+    };
+  }
+
+  /** Says what went wrong that ends nothing. */
+  warn(message: string, cause: unknown): void {
+    this.#log("warn", message, { cause: String(cause) });
   }
 
   /** Ends the watch; resolves when the last token is saved. */
@@ -211,14 +237,12 @@ export class Follower<T> implements FollowerContext {
     this.#step = undefined;
     const before = machine.token;
     machine.done(message);
-    if (this.#keeper && machine.token !== undefined && machine.token !== before) this.#keeper.keep(machine.token);
+    if (this.#keeper && !this.#holding && machine.token !== undefined && machine.token !== before) this.#keeper.keep(machine.token);
   }
 
   async #open(machine: Machine<T>): Promise<Stream<T> | undefined> {
-    const { clock } = this.client;
     if (this.#comeBackAt !== undefined) {
-      const wait = this.#comeBackAt - clock.now();
-      if (wait > 0) await sleep(clock, wait, this.#closing.signal);
+      await this.#wait(this.#comeBackAt - this.client.clock.now());
       if (this.#closing.signal.aborted) return undefined;
       this.#comeBackAt = undefined;
     }
@@ -227,6 +251,20 @@ export class Follower<T> implements FollowerContext {
     const opening = machine.open(this.#opened ? "the wait is over" : "opened");
     this.#opened = true;
     return (this.#stream = this.#newStream(this.#ladder.rung, opening));
+  }
+
+  // A browser that is online again makes the rest of a long wait pointless.
+  async #wait(milliseconds: number): Promise<void> {
+    if (milliseconds <= 0) return;
+    const { clock } = this.client;
+    const over = new AbortController();
+    const end = () => over.abort();
+    const online = () => void clock.after(clock.random() * 1000, end);
+    this.#closing.signal.addEventListener("abort", end, { once: true });
+    if (!this.#asked) globalThis.addEventListener?.("online", online, { once: true });
+    await sleep(clock, milliseconds, over.signal);
+    globalThis.removeEventListener?.("online", online);
+    this.#closing.signal.removeEventListener("abort", end);
   }
 
   #newStream(rung: Rung, opening: ReturnType<Machine<T>["opening"]>): Stream<T> {
@@ -277,9 +315,10 @@ export class Follower<T> implements FollowerContext {
     this.counters.events += events.length;
     this.counters.duplicates = machine.duplicates;
     this.counters.resets = machine.resets;
-    if (token !== undefined && machine.token === undefined) await this.#keeper?.drop();
+    if (token !== undefined && machine.token === undefined) await this.#void();
     if (body.kind === "drain") {
       this.#drop();
+      this.#asked = true;
       this.#comeBackAt = this.client.clock.now() + body.reconnectAfter;
     }
     return { message, events };
@@ -312,7 +351,7 @@ export class Follower<T> implements FollowerContext {
     if (cause instanceof Lost) {
       error = unavailable(cause.message, cause);
       machine.lose();
-      await this.#keeper?.drop();
+      await this.#void();
     }
     const refused = stream?.connection.credential;
     const end = stream ? endOf(stream, error) : "other";
@@ -321,8 +360,13 @@ export class Follower<T> implements FollowerContext {
     let wait: number | undefined;
     if (error.code === "UNAUTHENTICATED" && error.retryAfter === undefined) {
       const expired = error.reason === "CREDENTIAL_EXPIRED";
-      if (expired) this.credentials.expired();
-      else if (!(await this.#another(refused))) return this.#fail(error);
+      if (expired) {
+        this.credentials.expired();
+      } else {
+        const another = await this.#another(refused);
+        if (this.#closing.signal.aborted) return; // cancelled meanwhile
+        if (!another) return this.#fail(error);
+      }
       if (!this.#renewed) wait = 0;
       this.#renewed = true;
     } else if (error.reason === "NOT_WATCHROUTE") {
@@ -331,9 +375,16 @@ export class Follower<T> implements FollowerContext {
       return this.#fail(error);
     }
     if (this.options.failFast && !this.#everReceived && !moved) return this.#fail(error);
+    this.#asked = error.retryAfter !== undefined;
     wait ??= this.#backoff.failed(error.retryAfter);
     this.#comeBackAt = this.client.clock.now() + wait;
     machine.ended("BACKING_OFF", error.message);
+  }
+
+  /** What the store has is of no more use. */
+  async #void(): Promise<void> {
+    this.#voids++;
+    await this.#keeper?.drop();
   }
 
   async #another(refused: string | undefined): Promise<boolean> {
@@ -411,6 +462,7 @@ export class Follower<T> implements FollowerContext {
     this.#error = error;
     this.#closing.abort();
     this.#drop();
+    this.client.closed(this);
     this.#finished = this.#keeper?.flush() ?? Promise.resolve();
     if (this.#machine) this.#machine.ended("CLOSED", cause);
     else this.#tell("CLOSED", cause);
@@ -424,12 +476,20 @@ export class Follower<T> implements FollowerContext {
 
   #tell(state: State, cause: string): void {
     const hook = this.options.onState ?? this.client.options.onState;
-    hook?.(this.watch as never, state, cause);
+    try {
+      hook?.(this.watch as never, state, cause);
+    } catch (thrown) {
+      this.warn("onState failed", thrown);
+    }
     this.#log("debug", "state", { state, cause, via: this.via });
   }
 
   #log(level: "debug" | "warn", message: string, fields: Record<string, unknown>): void {
-    this.client.options.log?.({ level, message, watch: this.options.parent ?? this.options.names?.join(",") ?? "", ...fields });
+    try {
+      this.client.options.log?.({ level, message, watch: this.options.parent ?? this.options.names?.join(",") ?? "", ...fields });
+    } catch {
+      // There is nobody left to tell.
+    }
   }
 }
 

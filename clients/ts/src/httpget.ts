@@ -3,12 +3,12 @@ import { errorFromJson, isStatus } from "./json.js";
 import type { Call } from "./rung.js";
 
 /** Asks for a watch's URL. Fails unless the answer is 200 and of the expected media type. */
-export async function get(call: Call, url: URL, accept: string, credential: string | undefined): Promise<Response> {
+export async function get(call: Call, url: URL, accept: string, credential: string | undefined, signal = call.signal): Promise<Response> {
   const headers: Record<string, string> = { ...call.endpoint.headers, Accept: accept };
   if (credential !== undefined) headers["Authorization"] = `Bearer ${credential}`;
   let response: Response;
   try {
-    response = await call.endpoint.fetch(url, { headers, signal: call.signal, redirect: "error", cache: "no-store" });
+    response = await call.endpoint.fetch(url, { headers, signal, redirect: "error", cache: "no-store" });
   } catch (cause) {
     throw unavailable(`the server cannot be reached: ${String(cause)}`, cause);
   }

@@ -235,6 +235,7 @@ export class Machine<T> {
   }
 
   #enter(state: State, cause: string): void {
+    if (this.state === "CLOSED") return;
     this.state = state;
     this.options.onState?.(state, cause);
   }

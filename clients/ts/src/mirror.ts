@@ -16,10 +16,10 @@ export interface MirrorChange<T> {
   readonly revision: bigint;
 }
 
-/** Told of each change in order, after the mirror shows it. What it returns is waited for, and holds up the mirror's progress. */
+/** Told of each change in order, after the mirror shows it. What it returns is waited for, and holds up the mirror's progress; what it throws is logged. */
 export type MirrorListener<T> = (change: MirrorChange<T>) => unknown;
 
-/** Gives the keys under which a resource is found. */
+/** Gives the keys under which a resource is found; the same for the same resource. Where it throws, the resource is under none. */
 export type IndexKeys<T> = (resource: Resource<T>) => readonly string[];
 
 export interface MirrorOptions<T> extends Omit<WatchOptions, "store" | "key" | "resumeToken" | "afterRevision" | "from" | "delivery" | "onExpired"> {
@@ -65,7 +65,7 @@ export class Mirror<T> {
   constructor(client: Client, schema: DescMessage | undefined, readonly options: MirrorOptions<T>) {
     const { indexes, onChange, ...watch } = options;
     this.#parent = options.parent ?? options.names?.[0]?.split("/")[0] ?? "";
-    for (const [name, keys] of Object.entries(indexes ?? {})) this.#indexes.set(name, new Index(keys));
+    for (const [name, keys] of Object.entries(indexes ?? {})) this.#indexes.set(name, new Index(keys, (cause) => this.#follower.warn(`the index ${name} failed`, cause)));
     if (onChange) this.#listeners.add(onChange);
     this.#follower = new Follower<T>(client, schema, watch, this, true);
     this.#running = this.#run(client);
@@ -123,16 +123,24 @@ export class Mirror<T> {
     return this.#liveAsOf;
   }
 
-  /** Resolves once the first state is complete; rejects where the mirror ends before. */
-  synced(): Promise<void> {
-    return this.#complete ? Promise.resolve() : this.waitFor(0n);
+  /** Resolves once the first state is complete; rejects where the mirror ends before, or the signal is aborted. */
+  synced(signal?: AbortSignal): Promise<void> {
+    return this.#complete ? Promise.resolve() : this.waitFor(0n, signal);
   }
 
-  /** Resolves once the mirror shows a revision: the one that a write gave. */
-  waitFor(revision: bigint): Promise<void> {
+  /** Resolves once the mirror shows a revision: the one that a write gave. Rejects as `synced` does. */
+  waitFor(revision: bigint, signal?: AbortSignal): Promise<void> {
     if (this.#complete && this.#revision >= revision) return Promise.resolve();
     if (this.state === "CLOSED") return Promise.reject(this.#error ?? closed());
-    return new Promise((resolve, reject) => this.#waiters.push({ revision, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const waiter = { revision, resolve, reject };
+      this.#waiters.push(waiter);
+      signal?.addEventListener("abort", () => {
+        this.#waiters = this.#waiters.filter((w) => w !== waiter);
+        reject(signal.reason);
+      }, { once: true });
+    });
   }
 
   /** Tells a function each change from now on; the answer ends that. */
@@ -161,6 +169,7 @@ export class Mirror<T> {
       }
     } catch (cause) {
       this.#error = cause as WatchrouteError;
+      await this.#follower.cancel();
     }
     this.#rejectWaiters(this.#error ?? closed());
   }
@@ -221,7 +230,13 @@ export class Mirror<T> {
     if (anew || revision > this.#revision) this.#revision = revision;
     this.#resolveWaiters();
     for (const change of changes) {
-      for (const listener of [...this.#listeners]) await listener(change);
+      for (const listener of [...this.#listeners]) {
+        try {
+          await listener(change);
+        } catch (cause) {
+          this.#follower.warn("a mirror's listener failed", cause);
+        }
+      }
     }
   }
 
@@ -244,7 +259,7 @@ function closed(): WatchrouteError {
 class Index<T> {
   readonly #names = new Map<string, Set<string>>();
 
-  constructor(private readonly keys: IndexKeys<T>) {}
+  constructor(private readonly keys: IndexKeys<T>, private readonly onFailure: (cause: unknown) => void) {}
 
   names(key: string): string[] {
     return [...(this.#names.get(key) ?? [])].sort();
@@ -252,18 +267,27 @@ class Index<T> {
 
   change(before: Resource<T> | undefined, after: Resource<T> | undefined): void {
     if (before) {
-      for (const key of new Set(this.keys(before))) {
+      for (const key of this.#keysOf(before)) {
         const names = this.#names.get(key);
         names?.delete(before.name);
         if (names?.size === 0) this.#names.delete(key);
       }
     }
     if (after) {
-      for (const key of new Set(this.keys(after))) {
+      for (const key of this.#keysOf(after)) {
         const names = this.#names.get(key);
         if (names) names.add(after.name);
         else this.#names.set(key, new Set([after.name]));
       }
+    }
+  }
+
+  #keysOf(resource: Resource<T>): Set<string> {
+    try {
+      return new Set(this.keys(resource));
+    } catch (cause) {
+      this.onFailure(cause);
+      return new Set();
     }
   }
 }

@@ -146,8 +146,9 @@ export class Session {
     if (expireTime === undefined) return;
     const { clock } = this.call.endpoint;
     const left = expireTime - clock.date().getTime();
-    const wait = left > 5_000 ? Math.min(left * 0.9, left - 5_000) : left / 2;
-    this.#cancelRenewal = clock.after(Math.max(wait, 100), () => void this.#renew());
+    if (left <= 0) return; // by this clock, which is wrong then: the session ends when the server says so
+    const wait = left < 10_000 ? left / 2 : Math.min(left * 0.9, left - 5_000);
+    this.#cancelRenewal = clock.after(Math.max(wait, 1_000), () => void this.#renew());
   }
 
   async #renew(): Promise<void> {

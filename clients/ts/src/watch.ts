@@ -34,7 +34,7 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
   #at = 0;
   #last: Promise<unknown> | undefined;
 
-  constructor(client: Client, schema: DescMessage | undefined, readonly options: WatchOptions) {
+  constructor(private readonly client: Client, schema: DescMessage | undefined, readonly options: WatchOptions) {
     this.#follower = new Follower<T>(client, schema, options, this);
   }
 
@@ -86,6 +86,50 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
     return { done: false, value: this.#events[this.#at++]! };
   }
 
+  /**
+   * Batches of events for a program that need not see each: at most one every so many milliseconds, with the last event of each name,
+   * in their order. After a quiet time the first comes at once. A RESET is the first of its batch, and what came before is left out; SYNCED
+   * ends one at once. While the program is busy with a batch nothing more is read, but what was being read already. The token goes to the
+   * `store` when it asks for the next one.
+   */
+  async *batches(every: number): AsyncGenerator<readonly Event<T>[], void> {
+    const { clock } = this.client;
+    let due = -Infinity;
+    let pending: Promise<IteratorResult<Event<T>, undefined>> | undefined;
+    this.#follower.hold();
+    try {
+      for (;;) {
+        const batch = new Batch<T>();
+        let timeIsUp: Promise<undefined> | undefined;
+        let cancelTimer = () => {};
+        let ended = false;
+        try {
+          while (!batch.complete) {
+            pending ??= this.next();
+            const step: IteratorResult<Event<T>, undefined> | undefined = await (timeIsUp ? Promise.race([pending, timeIsUp]) : pending);
+            if (step === undefined) break;
+            pending = undefined;
+            if ((ended = step.done === true)) break;
+            batch.add(step.value as Event<T>);
+            timeIsUp ??= new Promise((resolve) => (cancelTimer = clock.after(Math.max(0, due - clock.now()), () => resolve(undefined))));
+          }
+        } catch (cause) {
+          yield* batch.given();
+          throw cause;
+        } finally {
+          cancelTimer();
+        }
+        due = clock.now() + every;
+        const finished = this.#follower.hold();
+        yield* batch.given();
+        finished();
+        if (ended) return;
+      }
+    } finally {
+      await this.cancel();
+    }
+  }
+
   /** Ends the watch; resolves when the last token is saved. */
   async cancel(): Promise<void> {
     await this.#follower.cancel();
@@ -98,5 +142,34 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+}
+
+/** The last event of each name, between a RESET and a SYNCED. */
+class Batch<T> {
+  #reset: Event<T> | undefined;
+  readonly #changes = new Map<string, Event<T>>();
+  #synced: Event<T> | undefined;
+
+  add(event: Event<T>): void {
+    if (event.kind === "RESET") {
+      this.#reset = event;
+      this.#changes.clear();
+    } else if (event.kind === "SYNCED") {
+      this.#synced = event;
+    } else {
+      this.#changes.delete(event.name); // to be behind the others
+      this.#changes.set(event.name, event);
+    }
+  }
+
+  get complete(): boolean {
+    return this.#synced !== undefined;
+  }
+
+  /** Itself, unless it is empty. */
+  *given(): Generator<readonly Event<T>[], void> {
+    const events = [...(this.#reset ? [this.#reset] : []), ...this.#changes.values(), ...(this.#synced ? [this.#synced] : [])];
+    if (events.length > 0) yield events;
   }
 }

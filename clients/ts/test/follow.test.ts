@@ -222,6 +222,100 @@ test("a signal cancels too", async () => {
   assert.equal(log.at(-1), "CLOSED");
 });
 
+test("a hook that throws is the program's matter: it is logged, and the watch goes on", async () => {
+  const warnings: string[] = [];
+  const { log, rung, w } = run(() => [started("SNAPSHOT"), snapshotEnd(1), events(2, "t2", present("n/a", 2, {}))], {
+    onState: () => {
+      throw new Error("oops");
+    },
+  }, { log: ({ level, message, cause }) => level === "warn" && warnings.push(`${message}: ${cause}`) });
+  await settle();
+  assert.deepEqual(log, ["SYNCED  1", "PRESENT n/a 2"]);
+  assert.equal(rung.calls.length, 1);
+  assert.ok(warnings.length >= 3 && warnings.every((text) => text === "onState failed: Error: oops"), String(warnings));
+  await w.cancel();
+  const deaf = run(() => [started("SNAPSHOT"), snapshotEnd(1)], {}, { log: () => { throw new Error("oops"); } });
+  await settle();
+  assert.equal(deaf.w.state, "LIVE");
+  await deaf.w.cancel();
+});
+
+test("the log says each state, why, and by what", async () => {
+  const entries: object[] = [];
+  const { w, clock } = run((n) => (n === 0 ? [started("SNAPSHOT"), snapshotEnd(1), error("INTERNAL")] : [started("RESUMED")]), {}, { log: (entry) => entries.push(entry) });
+  await clock.next();
+  await w.cancel();
+  const state = (name: string, cause: string) => ({ level: "debug", message: "state", watch: "n", state: name, cause, via: "scripted" });
+  assert.deepEqual(entries, [
+    state("CONNECTING", "opened"), state("SNAPSHOT", "started SNAPSHOT"), state("LIVE", "snapshot_end"), state("BACKING_OFF", "no"),
+    state("RESUMING", "the wait is over"), state("LIVE", "started RESUMED"), state("CLOSED", "cancelled"),
+  ]);
+});
+
+test("a watch that is cancelled while it asks for another credential ends in order", async () => {
+  for (const answer of ["another", "first"]) {
+    let give: ((token: string) => void) | undefined;
+    const { log, ended, w } = run(() => [error("UNAUTHENTICATED", "CREDENTIAL_REVOKED")], {}, { token: ({ refused }) => (refused ? new Promise((resolve) => (give = resolve)) : "first") });
+    await settle();
+    const cancelled = w.cancel();
+    give!(answer);
+    await cancelled;
+    await ended; // and does not throw
+    await settle();
+    assert.deepEqual(log, ["CONNECTING", "CLOSED"], answer);
+  }
+});
+
+test("a browser that is online again comes back soon, but not earlier than the server asked", async () => {
+  const listeners = new Set<() => void>();
+  const browser = globalThis as { addEventListener?: unknown; removeEventListener?: unknown };
+  const before = { add: browser.addEventListener, remove: browser.removeEventListener };
+  browser.addEventListener = (_: string, listener: () => void) => listeners.add(listener);
+  browser.removeEventListener = (_: string, listener: () => void) => listeners.delete(listener);
+  try {
+    const { clock, rung, w } = run(() => [error("UNAVAILABLE")], {}, { backoff: { first: 60_000, most: 60_000 } });
+    await settle();
+    assert.equal(listeners.size, 1);
+    for (const listener of listeners) listener();
+    await clock.advance(1000);
+    assert.equal(rung.calls.length, 2);
+    await w.cancel();
+    await settle();
+    assert.equal(listeners.size, 0);
+    const asked = run(() => [error("UNAVAILABLE", "STORE_UNAVAILABLE", 5000)]);
+    await settle();
+    assert.equal(listeners.size, 0);
+    await asked.w.cancel();
+  } finally {
+    Object.assign(browser, { addEventListener: before.add, removeEventListener: before.remove });
+  }
+});
+
+test("counters say what came, of a watch and of all", async () => {
+  const { clock, w } = run((n) => (n === 0 ? [started("SNAPSHOT"), snapshotEnd(1), events(2, "", present("n/a", 2, {})), error("INTERNAL")]
+    : [started("RESUMED"), events(2, "", present("n/a", 2, {})), events(3, "t3", present("n/a", 3, {})), reset("ACCESS"), snapshotEnd(4)]));
+  await clock.next();
+  await settle();
+  const counted = { messages: 8, events: 5, duplicates: 1, reconnects: 1, resets: 1, bytes: 0, storeFailures: 0 };
+  assert.deepEqual({ ...w.counters }, counted);
+  const { client } = w as unknown as { client: ReturnType<typeof createClient> };
+  assert.deepEqual(client.counters, counted);
+  await w.cancel();
+  assert.deepEqual(client.counters, counted, "what has ended counts, too");
+});
+
+test("a client that is closed ends its watches, and opens no more", async () => {
+  const { log, ended, w, rung } = run(() => [started("SNAPSHOT"), snapshotEnd(1)]);
+  await settle();
+  const { client } = w as unknown as { client: ReturnType<typeof createClient> };
+  await client.close();
+  await ended;
+  assert.equal(log.at(-1), "CLOSED");
+  assert.equal(rung.open_, 0);
+  await assert.rejects(watch(client, undefined, { parent: "n" }).next(), { code: "CANCELLED", message: "the client is closed" });
+  await assert.rejects(client.get(undefined, "n/a"), { code: "CANCELLED", message: "the client is closed" });
+});
+
 // The ladder.
 
 function climb(scripts: Record<string, (n: number) => Line[]>, options: Partial<ClientOptions> = {}) {

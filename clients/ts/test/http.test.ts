@@ -1,9 +1,10 @@
 // The rungs of HTTP, on a fetch that answers what a test says.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { StatusSchema } from "../src/gen/google/rpc/status_pb.js";
 import { Cause, ResourceSchema, State } from "../src/gen/watchroute/v1/resource_pb.js";
+import { ListRequestSchema, ListResponseSchema } from "../src/gen/watchroute/v1/service_pb.js";
 import { WatchResponseSchema, Started_Mode } from "../src/gen/watchroute/v1/watch_pb.js";
 import { createClient } from "../src/client.js";
 import { grpcWeb } from "../src/grpcweb.js";
@@ -188,7 +189,7 @@ test("long-poll: polls are one stream, each resumed from the last token", async 
 test("a put of JSON travels as text, and is tried again only with a request id", async () => {
   let calls = 0;
   const clock = new FakeClock();
-  const client = createClient({ baseUrl: "http://node", clock, fetch: async () => (calls++, new Response(null, { headers: { ...web, "grpc-status": "14", "grpc-status-details-bin": details.replace(/^CAk/, "CA4") } })) });
+  const client = createClient({ baseUrl: "http://node", clock, timeout: 0, fetch: async () => (calls++, new Response(null, { headers: { ...web, "grpc-status": "14", "grpc-status-details-bin": details.replace(/^CAk/, "CA4") } })) });
   await assert.rejects(client.put(undefined, "n/a", { x: 1 }), { code: "UNAVAILABLE", retryAfter: 1500 });
   assert.equal(calls, 1);
   const again = client.put(undefined, "n/a", { x: 1 }, { requestId: "r" });
@@ -206,11 +207,103 @@ test("a write with a request id is tried again where the server is not reached",
     calls++;
     throw new TypeError("failed to fetch");
   };
-  const client = createClient({ baseUrl: "http://node", clock, fetch });
+  const client = createClient({ baseUrl: "http://node", clock, fetch, timeout: 0 });
   await assert.rejects(client.put(undefined, "n/a", { x: 1 }), { code: "UNAVAILABLE" });
   assert.equal(calls, 1);
   const refused = assert.rejects(client.put(undefined, "n/a", { x: 1 }, { requestId: "r" }), { code: "UNAVAILABLE" });
   for (const wait of [1000, 2000, 4000, 8000]) assert.equal(await clock.next(), wait);
   await refused;
   assert.equal(calls, 6);
+});
+
+test("a call ends when its time is over or its caller wants it no more, with what is tried again", async () => {
+  const clock = new FakeClock();
+  const never: typeof fetch = (_, init) => new Promise((_, reject) => init!.signal!.addEventListener("abort", () => reject(new Error("aborted"))));
+  const client = createClient({ baseUrl: "http://node", clock, fetch: never });
+  const late = assert.rejects(client.get(undefined, "n/a"), { code: "DEADLINE_EXCEEDED" });
+  assert.equal(await clock.next(), 10_000);
+  await late;
+  const sooner = assert.rejects(client.get(undefined, "n/a", { timeout: 500 }), { code: "DEADLINE_EXCEEDED" });
+  assert.equal(await clock.next(), 500);
+  await sooner;
+  const abort = new AbortController();
+  const cancelled = assert.rejects(client.list(undefined, "n", { signal: abort.signal, timeout: 0 }), { code: "CANCELLED" });
+  abort.abort();
+  await cancelled;
+  await assert.rejects(client.list(undefined, "n", { signal: abort.signal }), { code: "CANCELLED" });
+  assert.equal(clock.timers, 0);
+  let calls = 0;
+  const broken = createClient({ baseUrl: "http://node", clock, fetch: async () => { calls++; throw new TypeError("no"); } });
+  const gaveUp = assert.rejects(broken.put(undefined, "n/a", {}, { requestId: "r" }), { code: "UNAVAILABLE" });
+  for (const wait of [1000, 2000, 4000]) assert.equal(await clock.next(), wait);
+  await gaveUp; // the next wait would end too late
+  assert.equal(calls, 4);
+  assert.equal(clock.timers, 0);
+});
+
+test("listAll asks page by page", async () => {
+  const asked: string[] = [];
+  const pages: Record<string, [string[], string]> = { "": [["n/a", "n/b"], "p2"], p2: [[], "p3"], p3: [["n/c"], ""] };
+  const client = createClient({
+    baseUrl: "http://node",
+    fetch: async (_, init) => {
+      const { pageToken, filter, pageSize } = fromBinary(ListRequestSchema, (init!.body as Uint8Array).subarray(5));
+      asked.push(`${pageToken} ${filter} ${pageSize}`);
+      const [names, nextPageToken] = pages[pageToken]!;
+      const answer = create(ListResponseSchema, { resources: names.map((name) => ({ name })), nextPageToken });
+      return new Response(join(frame(0, toBinary(ListResponseSchema, answer)), trailer("grpc-status: 0\r\n")) as Uint8Array<ArrayBuffer>, { headers: web });
+    },
+  });
+  const names: string[] = [];
+  for await (const r of client.listAll(undefined, "n", { filter: "f", pageSize: 2 })) names.push(r.name);
+  assert.deepEqual(names, ["n/a", "n/b", "n/c"]);
+  assert.deepEqual(asked, [" f 2", "p2 f 2", "p3 f 2"]);
+});
+
+test("long-polls of many watches take turns, and none of them starves", async () => {
+  const clock = new FakeClock();
+  let open = 0;
+  let most = 0;
+  const answer = (url: URL) => {
+    const began = !url.searchParams.has("resume_token");
+    const responses = [{ started: { mode: began ? "SNAPSHOT" : "RESUMED", silenceLimit: "30s" } }, began ? { revision: "1", resumeToken: "t1", snapshotEnd: {} } : { revision: "1", resumeToken: "t1", bookmark: {} }];
+    return new Response(JSON.stringify({ responses }), { headers: { "Content-Type": "application/json" } });
+  };
+  const client = createClient({
+    baseUrl: "http://node", rungs: [longPoll()], clock,
+    fetch: (input, init) => new Promise((resolve, reject) => {
+      const url = new URL(String(input));
+      most = Math.max(most, ++open);
+      const cancel = clock.after(parseInt(url.searchParams.get("wait")!), () => (open--, resolve(answer(url))));
+      init!.signal!.addEventListener("abort", () => (open--, cancel(), reject(new Error("aborted"))));
+    }),
+  });
+  const opened: ReturnType<typeof watch>[] = [];
+  const more = (n: number) => {
+    for (let i = 0; i < n; i++) {
+      const w = watch(client, undefined, { parent: "n" });
+      void (async () => {
+        for await (const _ of w);
+      })();
+      opened.push(w);
+    }
+  };
+  more(4);
+  await clock.advance(1000);
+  assert.deepEqual(opened.map((w) => w.counters.messages), [2, 2, 2, 2], "each waits for long");
+  more(5);
+  await clock.advance(100);
+  assert.deepEqual(opened.map((w) => w.state), opened.map(() => "LIVE"), "who begins does not wait for who waits");
+  await clock.advance(60_000);
+  assert.equal(most, 4);
+  for (const w of opened) {
+    assert.equal(w.counters.reconnects, 0);
+    assert.ok(w.counters.messages > 15, `heard ${w.counters.messages} times in a minute`);
+  }
+  const counts = opened.map((w) => w.counters.messages);
+  await Promise.all(opened.slice(1).map((w) => w.cancel()));
+  await clock.advance(60_000);
+  assert.ok(opened[0]!.counters.messages - counts[0]! < 10, "alone again, it waits for long");
+  await opened[0]!.cancel();
+  assert.deepEqual([open, clock.timers], [0, 0]);
 });

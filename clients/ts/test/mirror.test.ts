@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createClient } from "../src/client.js";
+import { createClient, type ClientOptions } from "../src/client.js";
 import { WatchrouteError } from "../src/error.js";
 import { mirror, type MirrorOptions } from "../src/mirror.js";
 import type { JsonObject } from "../src/resource.js";
 import { absent, bookmark, events, FakeClock, present, reset, ScriptedRung, settle, snapshotEnd, started, type Line } from "./scripted.js";
 
-function run(script: (n: number) => Line[], options: Partial<MirrorOptions<JsonObject>> = {}) {
+function run(script: (n: number) => Line[], options: Partial<MirrorOptions<JsonObject>> = {}, client: Partial<ClientOptions> = {}) {
   const clock = new FakeClock();
   const rung = new ScriptedRung(script);
   const changes: string[] = [];
-  const m = mirror(createClient({ baseUrl: "", rungs: [rung], clock }), undefined, {
+  const m = mirror(createClient({ baseUrl: "", rungs: [rung], clock, ...client }), undefined, {
     parent: "n",
     onChange: ({ name, before, after }) => void changes.push(`${name} ${before?.revision ?? "-"} ${after?.revision ?? "-"}`),
     ...options,
@@ -132,4 +132,36 @@ test("waiting ends with the mirror", async () => {
   await m.close();
   await waiting;
   await m.ended();
+});
+
+test("a listener or an index that throws is the program's matter: it is logged, and the mirror goes on", async () => {
+  const warnings: string[] = [];
+  const { m, changes } = run(() => [started("SNAPSHOT"), events(1, "", present("n/a", 1, { bad: true })), snapshotEnd(1), events(2, "t2", present("n/b", 2, { tag: "x" }))], {
+    indexes: {
+      tag: (r) => {
+        if (r.data["bad"]) throw new Error("bad");
+        return ["x"];
+      },
+    },
+  }, { log: ({ level, message }) => level === "warn" && warnings.push(message) });
+  m.onChange(() => {
+    throw new Error("oops");
+  });
+  await m.waitFor(2n);
+  await settle();
+  assert.deepEqual(m.index("tag", "x").map((r) => r.name), ["n/b"]);
+  assert.deepEqual(changes.length, 2);
+  assert.deepEqual([...new Set(warnings)].sort(), ["a mirror's listener failed", "the index tag failed"]);
+  assert.equal(m.state, "LIVE");
+  await m.close();
+});
+
+test("who no longer waits leaves nothing behind", async () => {
+  const { m } = run(() => []);
+  const abort = new AbortController();
+  const waiting = assert.rejects(m.synced(abort.signal), { message: "enough" });
+  abort.abort(new Error("enough"));
+  await waiting;
+  await assert.rejects(m.waitFor(9n, abort.signal), { message: "enough" });
+  await m.close();
 });

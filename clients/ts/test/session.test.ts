@@ -136,7 +136,7 @@ test("a socket without the subprotocol is not Watchroute", async () => {
   await assert.rejects(watches[0]!.ended, { reason: "NOT_WATCHROUTE" });
 });
 
-test("a credential is renewed in place, at nine tenths of its time and at least 5 s before its end", async () => {
+test("a credential is renewed in place, at nine tenths of its time and at least 5 s before its end, a short one at half", async () => {
   let n = 0;
   const { clock, watches } = run(1, { token: () => `c${++n}` });
   await settle();
@@ -150,6 +150,19 @@ test("a credential is renewed in place, at nine tenths of its time and at least 
   assert.deepEqual(asked(), ["c1"]);
   await clock.advance(1);
   assert.deepEqual(asked(), ["c1", "c2"]);
+  expire(6);
+  await clock.advance(3_000);
+  assert.deepEqual(asked(), ["c1", "c2", "c3"]);
+  expire(1);
+  await clock.advance(999);
+  assert.deepEqual(asked(), ["c1", "c2", "c3"], "no more than once a second");
+  await clock.advance(1);
+  assert.deepEqual(asked(), ["c1", "c2", "c3", "c4"]);
+  for (const wrong of [0, -86_400]) {
+    expire(wrong);
+    await clock.advance(10_000);
+    assert.deepEqual(asked(), ["c1", "c2", "c3", "c4"], "a clock that is ahead does not renew over and over");
+  }
   await watches[0]!.w.cancel();
   assert.equal(clock.timers, 0);
 });
