@@ -14,7 +14,7 @@ export interface ServerSentEvent {
 export class EventStreamParser {
   readonly #decoder = new TextDecoder();
   /** The beginning of a line whose end has not come. */
-  #rest: string[] = [];
+  #rest = "";
   #afterCarriageReturn = false;
   #event = "";
   #data: string[] = [];
@@ -28,20 +28,22 @@ export class EventStreamParser {
       if (text[0] === "\n") start = 1;
       this.#afterCarriageReturn = false;
     }
-    for (;;) {
-      const end = lineEnd(text, start);
-      if (end < 0) break;
-      this.#rest.push(text.slice(start, end));
-      const line = this.#rest.length === 1 ? this.#rest[0]! : this.#rest.join("");
-      this.#rest = [];
-      this.#line(line, events);
+    // The next of each is looked for once: a stream without carriage returns would be searched to its end for every line.
+    let lf = text.indexOf("\n", start);
+    let cr = text.indexOf("\r", start);
+    while (lf >= 0 || cr >= 0) {
+      const end = cr < 0 || (lf >= 0 && lf < cr) ? lf : cr;
+      this.#line(this.#rest + text.slice(start, end), events);
+      this.#rest = "";
       start = end + 1;
-      if (text[end] === "\r") {
+      if (end === cr) {
         if (start === text.length) this.#afterCarriageReturn = true;
         else if (text[start] === "\n") start++;
+        cr = text.indexOf("\r", start);
       }
+      if (lf >= 0 && lf < start) lf = text.indexOf("\n", start);
     }
-    if (start < text.length) this.#rest.push(text.slice(start));
+    this.#rest += text.slice(start);
     return events;
   }
 
@@ -61,12 +63,4 @@ export class EventStreamParser {
     else if (field === "data") this.#data.push(value);
     else if (field === "id" && !value.includes("\0")) this.#id = value;
   }
-}
-
-// Most streams have no carriage returns at all: to look for one in all of a long text
-// for each line would cost its square.
-const ends = /[\r\n]/g;
-function lineEnd(text: string, from: number): number {
-  ends.lastIndex = from;
-  return ends.exec(text)?.index ?? -1;
 }

@@ -53,12 +53,6 @@ export function messageFromJson<T>(m: JsonResponse, schema: DescMessage | undefi
   return { revision: BigInt(m.revision ?? 0), token: m.resumeToken ?? "", body: bodyFromJson(m, schema) };
 }
 
-/** An event that is a message of its own, as in Server-Sent Events. */
-export function messageFromJsonEvent<T>(e: JsonEvent, token: string, schema: DescMessage | undefined): Message<T> {
-  const change = changeFromJson<T>(e, schema);
-  return { revision: change.resource.revision, token, body: { kind: "events", changes: [change] } };
-}
-
 function bodyFromJson<T>(m: JsonResponse, schema: DescMessage | undefined): Body<T> {
   if (m.events) return { kind: "events", changes: m.events.events.map((e) => changeFromJson<T>(e, schema)) };
   if (m.bookmark) return { kind: "bookmark" };
@@ -70,7 +64,8 @@ function bodyFromJson<T>(m: JsonResponse, schema: DescMessage | undefined): Body
   throw unknownMessage("a response of the watch");
 }
 
-function changeFromJson<T>(e: JsonEvent, schema: DescMessage | undefined): Change<T> {
+/** Reads an event; in Server-Sent Events each is one of its own. */
+export function changeFromJson<T>(e: JsonEvent, schema: DescMessage | undefined): Change<T> {
   const r = e.resource;
   if (r === undefined || (e.state !== "PRESENT" && e.state !== "ABSENT")) throw unknownMessage("an event's state");
   const present = e.state === "PRESENT";

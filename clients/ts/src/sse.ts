@@ -1,8 +1,8 @@
 import { unavailable, unknownMessage } from "./error.js";
 import { EventStreamParser, type ServerSentEvent } from "./eventstream.js";
 import { get } from "./httpget.js";
-import { messageFromJson, messageFromJsonEvent, watchUrl, type JsonEvent, type JsonResponse } from "./json.js";
-import type { Message } from "./message.js";
+import { changeFromJson, messageFromJson, watchUrl, type JsonEvent, type JsonResponse } from "./json.js";
+import type { Change, Message } from "./message.js";
 import type { Call, Connection, Rung } from "./rung.js";
 
 /** Server-Sent Events, read by `fetch`: so it can say who it is, and reads no further than the program asks. */
@@ -30,7 +30,11 @@ class SseWatch<T> implements Connection<T> {
       this.#events = this.#parser.push(bytes);
       this.#at = 0;
     }
-    return this.#message(this.#events[this.#at++]!);
+    const e = this.#events[this.#at]!;
+    if (e.event === "change") return this.#changes();
+    this.#at++;
+    if (!responses.has(e.event)) throw unknownMessage(`the event ${e.event}`);
+    return messageFromJson(parse(e.data), this.call.schema);
   }
 
   async #read(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
@@ -49,15 +53,22 @@ class SseWatch<T> implements Connection<T> {
     return response.body.getReader();
   }
 
-  #message(e: ServerSentEvent): Message<T> {
-    const { schema } = this.call;
-    if (e.event !== "change" && !responses.has(e.event)) throw unknownMessage(`the event ${e.event}`);
-    let data: JsonEvent & JsonResponse;
-    try {
-      data = JSON.parse(e.data) as typeof data;
-    } catch (cause) {
-      throw unavailable("an event is not JSON", cause); // whose message would quote the value
+  // A message of changes comes as an event for each, the last of them with its token. What is here of it is one message again.
+  #changes(): Message<T> {
+    const changes: Change<T>[] = [];
+    let token = "";
+    for (let e = this.#events[this.#at]; token === "" && e?.event === "change"; e = this.#events[++this.#at]) {
+      changes.push(changeFromJson(parse(e.data), this.call.schema));
+      token = e.id ?? "";
     }
-    return e.event === "change" ? messageFromJsonEvent(data, e.id ?? "", schema) : messageFromJson(data, schema);
+    return { revision: changes.at(-1)!.resource.revision, token, body: { kind: "events", changes } };
+  }
+}
+
+function parse<T extends JsonEvent | JsonResponse>(data: string): T {
+  try {
+    return JSON.parse(data) as T;
+  } catch (cause) {
+    throw unavailable("an event is not JSON", cause); // whose message would quote the value
   }
 }
