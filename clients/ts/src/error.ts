@@ -64,6 +64,13 @@ export function notWatchroute(message: string, cause?: unknown): WatchrouteError
   return new WatchrouteError("UNIMPLEMENTED", message, { reason: "NOT_WATCHROUTE", cause });
 }
 
+/** What a message may have at most; a client that is sent more takes it for an error, and does not keep it. */
+export const mostBytes = 64 << 20;
+
+export function tooLarge(): WatchrouteError {
+  return new WatchrouteError("RESOURCE_EXHAUSTED", `a message has more than ${mostBytes} bytes`);
+}
+
 /** The server says something that this client does not know. */
 export function unknownMessage(what: string): WatchrouteError {
   return new WatchrouteError("UNIMPLEMENTED", `${what} is not known to this client: the server is newer`, { reason: "UNKNOWN_MESSAGE" });

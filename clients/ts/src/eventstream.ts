@@ -1,3 +1,5 @@
+import { mostBytes, tooLarge } from "./error.js";
+
 /** One event of `text/event-stream`. */
 export interface ServerSentEvent {
   /** `message` where the stream names none. */
@@ -9,7 +11,7 @@ export interface ServerSentEvent {
 
 /**
  * Parses `text/event-stream`, cut into pieces anywhere: give it each piece, and take
- * the events that are complete.
+ * the events that are complete. Throws where an event grows too large.
  */
 export class EventStreamParser {
   readonly #decoder = new TextDecoder();
@@ -18,6 +20,7 @@ export class EventStreamParser {
   #afterCarriageReturn = false;
   #event = "";
   #data: string[] = [];
+  #size = 0;
   #id: string | undefined;
 
   push(bytes: Uint8Array): ServerSentEvent[] {
@@ -44,6 +47,7 @@ export class EventStreamParser {
       if (lf >= 0 && lf < start) lf = text.indexOf("\n", start);
     }
     this.#rest += text.slice(start);
+    if (this.#size + this.#rest.length > mostBytes) throw tooLarge();
     return events;
   }
 
@@ -52,6 +56,7 @@ export class EventStreamParser {
       if (this.#data.length > 0) events.push({ event: this.#event || "message", data: this.#data.join("\n"), id: this.#id });
       this.#event = "";
       this.#data = [];
+      this.#size = 0;
       this.#id = undefined;
       return;
     }
@@ -60,7 +65,10 @@ export class EventStreamParser {
     const field = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
     if (field === "event") this.#event = value;
-    else if (field === "data") this.#data.push(value);
     else if (field === "id" && !value.includes("\0")) this.#id = value;
+    else if (field === "data") {
+      this.#data.push(value);
+      this.#size += value.length;
+    }
   }
 }

@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
-import { codeOf, errorFromHttp, errorFromStatusBytes, notWatchroute, unavailable, WatchrouteError } from "./error.js";
+import { codeOf, errorFromHttp, errorFromStatusBytes, mostBytes, notWatchroute, tooLarge, unavailable, WatchrouteError } from "./error.js";
 import { WatchRequestSchema, WatchResponseSchema } from "./gen/watchroute/v1/watch_pb.js";
 import type { Message } from "./message.js";
 import type { Call, Connection, Endpoint, Rung } from "./rung.js";
@@ -93,6 +93,7 @@ class Frames {
     if (left < 5) return undefined;
     const header = new DataView(this.#chunk.buffer, this.#chunk.byteOffset + this.#at, 5);
     const length = header.getUint32(1);
+    if (length > mostBytes) throw tooLarge();
     if (header.getUint8(0) !== 0 || left < 5 + length) return undefined;
     const start = this.#at + 5;
     this.#at = start + length;

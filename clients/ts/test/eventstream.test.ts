@@ -104,3 +104,17 @@ test("what has come of a message is told at once, and the token moves behind the
   await w.cancel();
   await ended;
 });
+
+test("an event that never ends is not kept", () => {
+  const piece = new TextEncoder().encode("x".repeat(1 << 20));
+  for (const [begin, between] of [["data: ", ""], ["", "\ndata: "]] as const) {
+    const parser = new EventStreamParser();
+    parser.push(new TextEncoder().encode(begin));
+    assert.throws(() => {
+      for (let i = 0; i < 66; i++) {
+        parser.push(new TextEncoder().encode(between));
+        parser.push(piece);
+      }
+    }, { code: "RESOURCE_EXHAUSTED" });
+  }
+});

@@ -24,12 +24,13 @@ function run(rung: Rung, answer: Answer, options: { token?: string; afterRevisio
     fetch: async (input, init) => answer(new URL(String(input)), init ?? {}),
   });
   const log: string[] = [];
-  const w = watch(client, undefined, { parent: "n", ...rest });
+  const states: string[] = [];
+  const w = watch(client, undefined, { parent: "n", onState: (_, state, cause) => states.push(`${state} ${cause}`), ...rest });
   const ended = (async () => {
     for await (const e of w) log.push(short(e));
   })();
   ended.catch(() => {});
-  return { clock, log, w, ended };
+  return { clock, log, states, w, ended };
 }
 
 function body(pieces: Uint8Array[], signal?: AbortSignal | null): ReadableStream<Uint8Array> {
@@ -89,6 +90,13 @@ const status = create(StatusSchema, {
 const details = Buffer.from(toBinary(StatusSchema, status)).toString("base64").replace(/=+$/, "");
 
 const web = { "Content-Type": "application/grpc-web+proto" };
+
+test("gRPC-Web: a message that says that it is huge is not waited for", async () => {
+  const { states, w } = run(grpcWeb(), () => new Response(body([Uint8Array.from([0, 0x04, 0, 0, 1, 0])]), { headers: web }));
+  await settle();
+  assert.deepEqual(states.at(-1), "BACKING_OFF a message has more than 67108864 bytes");
+  await w.cancel();
+});
 
 test("gRPC-Web: the messages are the same wherever the body is cut", async () => {
   const bytes = join(...wire, trailer(`grpc-status: 9\r\ngrpc-message: no\r\ngrpc-status-details-bin: ${details}\r\n`));
