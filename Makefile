@@ -140,6 +140,7 @@ test-clients: npm ## Test the clients in TypeScript and Python, and build what t
 	@npm test -s --prefix clients/ts
 	npm run -s driver --prefix clients/ts
 	npm run -s size --prefix clients/ts
+	npm run -s pack-test --prefix clients/ts
 	clients/python/check.sh
 
 .PHONY: test-e2e
@@ -150,6 +151,12 @@ test-e2e: npm ## Test whole processes, browsers and faults
 	fi
 	(cd e2e && go test -p 1 $(TESTFLAGS) ./...) # most tests want the whole machine
 	cd e2e/peers && go test $(TESTFLAGS) ./...
+
+.PHONY: conformance-full
+conformance-full: npm ## Test the clients with all that their suite can do, such as a cut at each byte of a stream (in about half an hour)
+	@npm run -s driver --prefix clients/ts
+	clients/python/check.sh
+	cd e2e && WATCHROUTE_CONFORMANCE=full go test -count=1 -timeout 90m -v $(TESTFLAGS) ./conformance
 
 .PHONY: fuzz
 fuzz: ## Run each fuzzer (FUZZ=regexp) for FUZZTIME, one after the other
