@@ -29,8 +29,12 @@ export interface WatchedResource<T> extends Omit<Watched<T>, "resources"> {
   readonly resource: Resource<T> | undefined;
 }
 
-/** `client` in place of that of the ClientContext. */
-export type UseWatchOptions = Omit<MirrorOptions<never>, "parent" | "names" | "indexes" | "onChange" | "onState" | "signal"> & { client?: Client };
+export interface UseWatchOptions extends Omit<MirrorOptions<never>, "parent" | "names" | "indexes" | "onChange" | "onState" | "signal"> {
+  /** In place of that of the ClientContext. */
+  client?: Client;
+  /** The least time between two renderings, in milliseconds; the first after a quiet time is at once. Default: 0. */
+  throttle?: number;
+}
 
 /** All resources of a collection, or of those a filter selects. Options may be written in place: they are compared by what they say. */
 export function useWatch<S extends DescMessage | undefined = undefined>(parent: string, options: UseWatchOptions & { schema?: S } = {}): Watched<ValueOf<S>> {
@@ -48,12 +52,12 @@ const nothing: Watched<never> = { resources: [], synced: false, state: "CONNECTI
 
 function useMirror<T>(what: { parent: string } | { names: string[] }, options: UseWatchOptions & { schema?: DescMessage }): Watched<T> {
   const fromContext = useContext(ClientContext);
-  const { client = fromContext, schema, ...rest } = options;
+  const { client = fromContext, schema, throttle = 0, ...rest } = options;
   if (client === undefined) throw new TypeError("there is no client: give one as an option or by ClientContext");
   const key = JSON.stringify([what, rest], (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
   const latest = useRef({ what, rest });
   latest.current = { what, rest };
-  const watched = useMemo(() => new Source<T>(client, schema, () => ({ ...latest.current.rest, ...latest.current.what }) as MirrorOptions<T>), [client, schema, key]);
+  const watched = useMemo(() => new Source<T>(client, schema, () => ({ ...latest.current.rest, ...latest.current.what }) as MirrorOptions<T>, throttle), [client, schema, key, throttle]);
   const subscribe = useCallback((changed: () => void) => watched.subscribe(changed), [watched]);
   const snapshot = useCallback(() => watched.current, [watched]);
   return useSyncExternalStore(subscribe, snapshot, () => nothing);
@@ -64,12 +68,15 @@ class Source<T> {
   current: Watched<T> = nothing;
   #mirror: Mirror<T> | undefined;
   readonly #subscribers = new Set<() => void>();
-  #scheduled = false;
+  /** Calls off the update that is to come. */
+  #scheduled: (() => void) | undefined;
+  #due = -Infinity;
 
   constructor(
     private readonly client: Client,
     private readonly schema: DescMessage | undefined,
     private readonly options: () => MirrorOptions<T>,
+    private readonly throttle: number,
   ) {}
 
   subscribe(changed: () => void): () => void {
@@ -84,6 +91,8 @@ class Source<T> {
   stop(): void {
     const mirror = this.#mirror;
     this.#mirror = undefined;
+    this.#scheduled?.();
+    this.#scheduled = undefined;
     void mirror?.close();
   }
 
@@ -97,12 +106,21 @@ class Source<T> {
 
   // Changes that come together are shown together.
   #schedule(mirror: Mirror<T>): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
+    if (this.#scheduled || mirror !== this.#mirror) return;
+    const { clock } = this.client;
+    const show = () => {
+      this.#scheduled = undefined;
+      this.#due = clock.now() + this.throttle;
       this.#update(mirror, this.current.error);
-    });
+    };
+    const wait = this.#due - clock.now();
+    if (wait > 0) {
+      this.#scheduled = clock.after(wait, show);
+    } else {
+      let off = false;
+      this.#scheduled = () => (off = true);
+      queueMicrotask(() => off || show());
+    }
   }
 
   #update(mirror: Mirror<T>, error: WatchrouteError | undefined): void {

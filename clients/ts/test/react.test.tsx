@@ -9,8 +9,11 @@ import { absent, events, FakeClock, present, ScriptedRung, settle, snapshotEnd, 
 
 (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
 
-function List({ filter }: { filter?: string }) {
-  const { resources, synced, state, error } = useWatch("n", { ...(filter && { filter }) });
+let renderings = 0;
+
+function List({ filter, throttle }: { filter?: string; throttle?: number }) {
+  const { resources, synced, state, error } = useWatch("n", { ...(filter && { filter }), ...(throttle && { throttle }) });
+  renderings++;
   return <>{`${synced ? "synced" : "waiting"} ${state} ${error?.reason ?? ""}[${resources.map((r) => `${r.name}=${r.data["x"]}`)}]`}</>;
 }
 
@@ -21,14 +24,15 @@ function One() {
 
 async function show(script: (n: number) => Line[], element: React.ReactElement) {
   const rung = new ScriptedRung(script);
-  const client = createClient({ baseUrl: "", rungs: [rung], clock: new FakeClock() });
+  const clock = new FakeClock();
+  const client = createClient({ baseUrl: "", rungs: [rung], clock });
   const within = (e: React.ReactElement) => <StrictMode><ClientContext.Provider value={client}>{e}</ClientContext.Provider></StrictMode>;
   let tree!: ReactTestRenderer;
   await act(async () => {
     tree = create(within(element));
     await settle();
   });
-  return { rung, text: () => tree.toJSON(), update: (e: React.ReactElement) => act(async () => (tree.update(within(e)), await settle())), unmount: () => act(async () => (tree.unmount(), await settle())) };
+  return { rung, clock, advance: (ms: number) => act(async () => clock.advance(ms)), text: () => tree.toJSON(), update: (e: React.ReactElement) => act(async () => (tree.update(within(e)), await settle())), unmount: () => act(async () => (tree.unmount(), await settle())) };
 }
 
 const state = (): Line[] => [started("SNAPSHOT"), events(1, "", present("n/a", 1, { x: 1 })), snapshotEnd(1), events(2, "t2", present("n/b", 2, { x: 2 }))];
@@ -68,4 +72,16 @@ test("an error that ends the watch is shown", async () => {
   const { text, unmount } = await show(() => [new WatchrouteError("NOT_FOUND", "no", { reason: "COLLECTION_NOT_FOUND" })], <List />);
   assert.equal(text(), "waiting CLOSED COLLECTION_NOT_FOUND[]");
   await unmount();
+});
+
+test("a throttled component is rendered at most so often, and shows the last state", async () => {
+  const { text, advance, clock, unmount } = await show(() => [started("SNAPSHOT"), snapshotEnd(0), ...Array.from({ length: 50 }, (_, i) => events(i + 1, `t${i + 1}`, present("n/a", i + 1, { x: i + 1 })))], <List throttle={100} />);
+  const before = renderings;
+  await advance(99);
+  assert.equal(renderings, before);
+  await advance(1);
+  assert.equal(text(), "synced LIVE [n/a=50]");
+  assert.ok(renderings - before <= 2, "once, twice in StrictMode");
+  await unmount();
+  assert.equal(clock.timers, 0);
 });
