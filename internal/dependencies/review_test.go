@@ -135,3 +135,23 @@ func TestLayOutDatabase_IndexesEntriesByModule(t *testing.T) {
 		}
 	}
 }
+
+// A program that uses the Go client depends on gRPC and protobuf, and on nothing of the
+// server's: why the client needs no module of its own.
+func TestGoClient_BringsGRPCAndProtobufOnly(t *testing.T) {
+	text, err := goCommand("../..", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./clients/go/...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := slices.Compact(slices.Sorted(strings.FieldsSeq(string(text))))
+	want := []string{
+		"github.com/grpc-ecosystem/grpc-gateway/v2", // of the generated package
+		"github.com/watchroute/watchroute",
+		"golang.org/x/net", "golang.org/x/sys", "golang.org/x/text",
+		"google.golang.org/genproto/googleapis/api", "google.golang.org/genproto/googleapis/rpc",
+		"google.golang.org/grpc", "google.golang.org/protobuf",
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("got %q, want %q", found, want)
+	}
+}
