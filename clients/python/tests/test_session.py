@@ -258,6 +258,27 @@ async def test_credentials_are_renewed_in_place_before_they_expire():
 
 
 @in_loop
+async def test_a_wrong_clock_does_not_renew_without_a_stop():
+    clock = ManualClock()
+    asked: list[bool] = []
+
+    def token(refused: bool) -> str:
+        asked.append(refused)
+        return f"c{len(asked)}"
+
+    async with serving(clock, session=True, token=token) as (servicer, client):
+        a = client.watch("a")
+        waiting = later(a)
+        call = await servicer.calls.get()
+        await call.asked("authenticate")
+        id = await opened(call, "a")
+        call.say(authenticated(clock.time() - 80_000), of(id, started(silence=3000)), of(id, snapshot_end(1, "t1")))
+        assert text(await waiting) == "SYNCED 1"
+        await clock.advance(10)
+        assert call.requests.empty() and asked == [False]
+
+
+@in_loop
 async def test_a_credential_of_somebody_else_needs_another_session_no_more():
     clock = ManualClock()
     given = iter(["c1", "c2", "c3"])

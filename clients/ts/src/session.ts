@@ -131,7 +131,7 @@ export class Session {
         break;
       }
       case "authenticated":
-        this.#renewBefore(body.value.expireTime && Number(body.value.expireTime.seconds) * 1000);
+        this.#renewBefore(body.value.expireTime && Number(body.value.expireTime.seconds) * 1000 + body.value.expireTime.nanos / 1e6);
         break;
       case "fence":
         break;

@@ -193,6 +193,8 @@ class Session:
 
     def _renew_before(self, expires: float) -> None:
         left = expires - self.clock.time()
+        if left <= 0:  # the clock is wrong, as the server has just taken it: its stream ends with it, and comes back
+            return
         wait = min(0.9 * left, left - 5)
         if wait <= 0:
             wait = left / 2
@@ -218,7 +220,7 @@ class Session:
         if fresh is not None and fresh != self.credential:
             self.credential, self._renewing = fresh, True
             self.send(watch_pb2.SessionRequest(authenticate=watch_pb2.Authenticate(credential=fresh)))
-        elif expires > self.clock.time():
+        else:
             self._renew_before(expires)
 
 
