@@ -20,7 +20,7 @@ type guarded struct {
 
 const orderOwner = `data.owner == auth.sub || "writer" in auth.roles`
 
-func newGuarded(t *testing.T, c *Client) *guarded {
+func newGuarded(t *testing.T, c *Client, clock *WallClock) *guarded {
 	t.Helper()
 	g := &guarded{secret: []byte(strings.Repeat("conform.", 8))}
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ collections:
 	}
 	node := process.Start(t, process.Options{Args: []string{"--heartbeat", "1s", "--auto-create", "--access", path("access.yaml"),
 		"--audit-log", "off", "--call-rate", "0", "--connection-rate", "0", "--failure-rate", "0"}})
-	g.World = NewWorld(t, c, Setup{Node: node})
+	g.World = NewWorld(t, c, Setup{Node: node, Clock: clock})
 	g.Secrets = []string{"eyJ"} // how each JWT begins
 	g.Writer.Credential = g.token("writer", time.Hour, "writer", "operator")
 	return g
@@ -64,7 +64,7 @@ func visibleTo(owner string) func(Change) bool {
 // What leaves the sight of a caller is ABSENT, LEFT; what comes into it PRESENT, ENTERED.
 func TestAccess_IsLostAndRegained(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		g.Driver.Credential(g.token("ada", time.Hour))
 		g.Write(map[string]any{"a": owned("ada", 1), "b": owned("ben", 1)})
 		all := g.OpenAll()
@@ -100,7 +100,7 @@ func TestAccess_IsLostAndRegained(t *testing.T) {
 // token is of another scope.
 func TestReset_AccessAndScope(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		g.Driver.Credential(g.token("ada", time.Hour))
 		g.Write(map[string]any{"a": owned("ada", 1), "b": owned("ben", 1), "c": owned("cleo", 1)})
 		all := g.OpenAll()
@@ -151,7 +151,7 @@ func TestReset_AccessAndScope(t *testing.T) {
 // come back at once.
 func TestCredential_Expires(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		life := func() string { return g.token("ada", 8*time.Second) }
 		g.Driver.Credential(life())
 		g.Put("a", owned("ada", 1))
@@ -195,7 +195,7 @@ func merged(all ...Exceptions) Exceptions {
 
 func TestCredential_IsRevoked(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		g.Driver.Credential(g.token("ada", time.Hour))
 		g.Put("a", owned("ada", 1))
 		all := g.OpenAll()
@@ -214,7 +214,7 @@ func TestCredential_IsRevoked(t *testing.T) {
 
 func TestCredential_IsMissing(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		g.Put("a", owned("ada", 1))
 		for _, watch := range g.OpenAll() {
 			watch.Unchecked = true
@@ -229,7 +229,7 @@ func TestCredential_IsMissing(t *testing.T) {
 // A token is revoked, and the provider has another one: the watches go on under it.
 func TestCredential_IsReplaced(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		g := newGuarded(t, c)
+		g := newGuarded(t, c, nil)
 		g.Driver.Credential(g.token("ada", time.Hour))
 		g.Put("a", owned("ada", 1))
 		all := g.OpenAll()

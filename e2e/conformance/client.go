@@ -119,15 +119,15 @@ func EachClient(t *testing.T, scenario func(t *testing.T, c *Client)) {
 	}
 }
 
-// Start starts its driver, for a node behind an address. The test is skipped where it
-// cannot run.
-func (c *Client) Start(t testing.TB, address string, flags ...string) *Driver {
+// Start starts its driver, for a node behind an address, as StartDriver does. The test is
+// skipped where it cannot run.
+func (c *Client) Start(t testing.TB, clock *WallClock, address string, flags ...string) *Driver {
 	t.Helper()
 	command := c.driver(t)
 	if c.HTTP {
 		address = "http://" + address
 	}
-	return StartDriver(t, slices.Concat(command, []string{"--address", address}, flags))
+	return StartDriver(t, slices.Concat(command, []string{"--address", address}, flags), clock)
 }
 
 // full says whether the long version runs.

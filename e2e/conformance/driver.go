@@ -39,8 +39,9 @@ type Driver struct {
 	ended   bool
 }
 
-// StartDriver starts a command and waits until it is ready.
-func StartDriver(t testing.TB, command []string) *Driver {
+// StartDriver starts a command, under a clock of its own or under that of the machine (nil), and waits until it
+// is ready.
+func StartDriver(t testing.TB, command []string, clock *WallClock) *Driver {
 	t.Helper()
 	d := &Driver{t: t, cmd: exec.Command(command[0], command[1:]...), out: make(chan struct{}),
 		reports: map[string][]Report{}, at: map[string][]time.Time{}, answers: map[int]Report{}}
@@ -54,7 +55,11 @@ func StartDriver(t testing.TB, command []string) *Driver {
 		t.Fatal(err)
 	}
 	d.cmd.Stderr = (*driverLog)(d)
-	if err := d.cmd.Start(); err != nil {
+	start := d.cmd.Start
+	if clock != nil {
+		start = func() error { return clock.start(d.cmd) }
+	}
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	go d.read(out)
@@ -151,6 +156,18 @@ func (d *Driver) Send(command map[string]any) {
 func (d *Driver) Credential(value string) {
 	d.t.Helper()
 	d.Send(map[string]any{"op": "credential", "value": value})
+}
+
+// Asked is how often its token provider was asked.
+func (d *Driver) Asked() int {
+	d.t.Helper()
+	var answer struct {
+		Times int `json:"times"`
+	}
+	if err := json.Unmarshal(d.Call(map[string]any{"op": "asked"}).Answer, &answer); err != nil {
+		d.t.Fatal(err)
+	}
+	return answer.Times
 }
 
 // Call makes a unary call and gives its answer.

@@ -26,6 +26,8 @@ type World struct {
 	Driver *Driver
 	*Writer
 
+	// Clock is the driver's time of day. nil: that of the machine.
+	Clock *WallClock
 	// Secrets must not be in the driver's log.
 	Secrets []string
 	watches []*Watch
@@ -38,6 +40,7 @@ type Setup struct {
 	Flags      []string // of the driver
 	Collection string   // Default: notes
 	Node       *process.Server
+	Clock      *WallClock
 	Later      bool // the driver is started by the scenario
 }
 
@@ -55,7 +58,7 @@ func NewWorld(t *testing.T, c *Client, s Setup) *World {
 	if c.HTTP {
 		to = s.Node.HTTP
 	}
-	w := &World{T: t, Client: c, Node: s.Node, Proxy: NewProxy(t, to), Writer: NewWriter(t, s.Node.URL(""), s.Collection)}
+	w := &World{T: t, Client: c, Node: s.Node, Proxy: NewProxy(t, to), Writer: NewWriter(t, s.Node.URL(""), s.Collection), Clock: s.Clock}
 	if !s.Later {
 		w.StartDriver(s.Flags...)
 	}
@@ -69,7 +72,7 @@ func (w *World) StartDriver(flags ...string) {
 		w.finish()
 	}
 	w.drivers++
-	w.Driver = w.Client.Start(w.T, w.Proxy.Address, append([]string{"--first", "20ms", "--most", "200ms", "--ladder", "300ms"}, flags...)...)
+	w.Driver = w.Client.Start(w.T, w.Clock, w.Proxy.Address, append([]string{"--first", "20ms", "--most", "200ms", "--ladder", "300ms"}, flags...)...)
 	if w.drivers == 1 {
 		w.T.Cleanup(w.finish)
 	}

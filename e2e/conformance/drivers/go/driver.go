@@ -46,6 +46,7 @@ type driver struct {
 
 	mu      sync.Mutex
 	secret  string
+	asked   int // for it
 	watches map[string]*running
 }
 
@@ -74,6 +75,7 @@ func (d *driver) report(line any) {
 func (d *driver) credential(context.Context, bool) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.asked++
 	return d.secret, nil
 }
 
@@ -102,6 +104,12 @@ func (d *driver) do(ctx context.Context, c command) error {
 		d.mu.Lock()
 		d.secret = c.Value
 		d.mu.Unlock()
+		return nil
+	case "asked":
+		d.mu.Lock()
+		asked := d.asked
+		d.mu.Unlock()
+		d.report(map[string]any{"n": c.N, "op": c.Op, "answer": map[string]int{"times": asked}})
 		return nil
 	case "watch", "mirror":
 		return d.open(ctx, c)

@@ -190,6 +190,7 @@ class Driver:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.credential: str | None = None
+        self.asked = 0  # for it
         self.clients: dict[str, watchroute.Client] = {}
         self.programs: dict[str, Program] = {}
         self.ids: dict[int, str] = {}  # by the identity of the watch
@@ -199,9 +200,13 @@ class Driver:
         client = self.clients.get(via)
         if client is None:
             client = self.clients[via] = watchroute.Client(
-                self.args.address, token=lambda refused: self.credential, session=via == "session",
+                self.args.address, token=self.token, session=via == "session",
                 first=seconds(self.args.first), most=seconds(self.args.most), on_state=self.on_state)
         return client
+
+    def token(self, refused: bool) -> str | None:
+        self.asked += 1
+        return self.credential
 
     def on_state(self, watch: watchroute.Watch[Any], state: watchroute.State, cause: str) -> None:
         report(id=self.ids[id(watch)], state=state.value, cause=cause)
@@ -225,6 +230,8 @@ class Driver:
         op = c["op"]
         if op == "credential":
             self.credential = c["value"] or None
+        elif op == "asked":
+            report(n=c["n"], op=op, answer={"times": self.asked})
         elif op == "watch":
             self.watch(c)
         elif op == "mirror":

@@ -67,6 +67,8 @@ interface Running {
 const running = new Map<string, Running>();
 const clients = new Map<string, Client>();
 let credential: string | undefined;
+/** How often the token provider was asked. */
+let asked = 0;
 
 function report(line: Json): void {
   process.stdout.write(JSON.stringify(line) + "\n");
@@ -80,7 +82,10 @@ function clientFor(via: string): Client {
     const time = flags.ladder === undefined ? undefined : milliseconds(flags.ladder);
     client = createClient({
       baseUrl: flags.address!.includes("://") ? flags.address! : `http://${flags.address}`,
-      token: () => credential,
+      token: () => {
+        asked++;
+        return credential;
+      },
       rungs: make(),
       backoff: { first: milliseconds(flags.first), most: milliseconds(flags.most) },
       ...(time !== undefined && { ladder: { upAfter: time, startWithin: time } }),
@@ -269,6 +274,8 @@ function obey(c: Command): void {
     case "credential":
       credential = c.value || undefined;
       return;
+    case "asked":
+      return report({ n: c.n, op: c.op, answer: { times: asked } });
     case "watch":
     case "mirror":
       return start(c);
