@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"testing"
@@ -111,6 +112,41 @@ func TestContract_OfSessionsIsNewerThanTheClient(t *testing.T) {
 			time.Sleep(500 * time.Millisecond) // in which who is wrong comes back
 			if quiet, newer := s.Opened("quiet"), s.Opened("newer"); quiet != 2 || newer != 1 {
 				t.Errorf("over %s, 3 watches whose errors are final opened %d streams", via, quiet+newer)
+			}
+		}
+	})
+}
+
+// A server of a newer contract has a further reason why what was told is void: it is void, all
+// the same.
+func TestContract_HasAResetThatTheClientDoesNotKnow(t *testing.T) {
+	script := []Line{Begins(watchroutev1.Started_SNAPSHOT, "SNAPSHOT"), noted("newer/a", 1, "", Note(1)), noted("newer/b", 1, "", Note(1)), Synced(2, "token-2"),
+		Resets(9, "FORETOLD"), noted("newer/b", 3, "", Note(3)), Synced(3, "token-3")}
+	after := &Journal{}
+	b, err := json.Marshal(Note(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after.Add(Change{3, "newer/b", plain(b)})
+	EachClient(t, func(t *testing.T, c *Client) {
+		w, _ := scripted(t, c, map[string][]Line{"newer": script})
+		w.Collection = "newer"
+		for _, via := range c.Via {
+			watch, mirror := w.Open("watch-"+via, Options{Via: via, Journal: after}), w.Open("mirror-"+via, Options{Via: via, Mirror: true, Journal: after})
+			w.settle([]*Watch{mirror})
+			watch.Unchecked = true // of what was told before the reset there is no journal
+			w.Await(watch, settleTime, "SYNCED behind RESET", func(reports []Report) bool {
+				var told []string
+				for _, r := range reports {
+					if r.Event != nil {
+						told = append(told, r.Event.Kind)
+					}
+				}
+				// What a program has not asked for yet when the reset comes need not be told.
+				return len(told) >= 3 && slices.Equal(told[len(told)-3:], []string{"RESET", "PRESENT", "SYNCED"})
+			})
+			if states := watch.States(); !watch.Has("RESETTING") || watch.Has("BACKING_OFF") || states[len(states)-1] != "LIVE" {
+				t.Errorf("%s went through %v", watch.ID, states)
 			}
 		}
 	})

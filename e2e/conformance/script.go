@@ -85,6 +85,12 @@ func Bookmarks(revision uint64, token string) Line {
 			Body: &watchroutev1.WatchResponse_Bookmark{Bookmark: &watchroutev1.Bookmark{}}}}
 }
 
+// Resets is `reset`, with a reason by number and by name.
+func Resets(reason watchroutev1.Reset_Reason, name string) Line {
+	return Line{Name: "reset", JSON: map[string]any{"revision": "2", "reset": map[string]any{"reason": name}},
+		Message: &watchroutev1.WatchResponse{Revision: 2, Body: &watchroutev1.WatchResponse_Reset_{Reset_: &watchroutev1.Reset{Reason: reason}}}}
+}
+
 // Unheard is a message of a kind that is not in this version of the contract.
 func Unheard() Line {
 	l := Line{Name: "overture", JSON: map[string]any{"revision": "3", "overture": map[string]any{}}, Message: &watchroutev1.WatchResponse{Revision: 3}}

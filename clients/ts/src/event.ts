@@ -35,8 +35,8 @@ export interface Reset {
   readonly reason: ResetReason;
 }
 
-/** INTERRUPTED: a snapshot was cut and begins anew. The others are the contract's. */
-export type ResetReason = "COMPACTED" | "SCOPE" | "EPOCH" | "ACCESS" | "INTERRUPTED";
+/** INTERRUPTED: a snapshot was cut and begins anew. The others are the contract's; a newer server may have further ones. */
+export type ResetReason = "COMPACTED" | "SCOPE" | "EPOCH" | "ACCESS" | "INTERRUPTED" | (string & {});
 
 /** What a watch tells. */
 export type Event<T> = Present<T> | Absent | Synced | Reset;

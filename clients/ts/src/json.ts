@@ -1,6 +1,5 @@
 import { fromJson, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
 import { codes, codeOf, unknownMessage, WatchrouteError, wrongType, type ErrorDetails } from "./error.js";
-import type { ResetReason } from "./event.js";
 import type { Body, Change, Message } from "./message.js";
 import type { WatchRequest } from "./gen/watchroute/v1/watch_pb.js";
 import { Delivery, OnExpired, Start } from "./gen/watchroute/v1/watch_pb.js";
@@ -58,7 +57,7 @@ function bodyFromJson<T>(m: JsonResponse, schema: DescMessage | undefined): Body
   if (m.bookmark) return { kind: "bookmark" };
   if (m.snapshotEnd) return { kind: "snapshotEnd" };
   if (m.started) return { kind: "started", mode: known(m.started.mode, "SNAPSHOT", "RESUMED", "NOW"), silenceLimit: milliseconds(m.started.silenceLimit) };
-  if (m.reset) return { kind: "reset", reason: known<ResetReason>(m.reset.reason, "COMPACTED", "SCOPE", "EPOCH", "ACCESS") };
+  if (m.reset) return { kind: "reset", reason: m.reset.reason ?? "" };
   if (m.drain) return { kind: "drain", reconnectAfter: milliseconds(m.drain.reconnectAfter) ?? 0 };
   if (m.closed) return { kind: "closed", error: errorFromJson(m.closed) };
   throw unknownMessage("a response of the watch");

@@ -3,7 +3,6 @@ import type { Any, Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { assign } from "./delta.js";
 import { errorFromStatus, unknownMessage, wrongType } from "./error.js";
-import type { ResetReason } from "./event.js";
 import { JsonSchema, State as WireState, type Resource as WireResource } from "./gen/watchroute/v1/resource_pb.js";
 import { Reset_Reason, Started_Mode, type Event, type WatchResponse } from "./gen/watchroute/v1/watch_pb.js";
 import type { Body, Change, Message } from "./message.js";
@@ -27,7 +26,7 @@ function bodyFromWire<T>(body: WatchResponse["body"], schema: DescMessage | unde
     case "started":
       return { kind: "started", mode: known(Started_Mode[body.value.mode], "SNAPSHOT", "RESUMED", "NOW"), silenceLimit: milliseconds(body.value.silenceLimit) };
     case "reset":
-      return { kind: "reset", reason: known<ResetReason>(Reset_Reason[body.value.reason], "COMPACTED", "SCOPE", "EPOCH", "ACCESS") };
+      return { kind: "reset", reason: Reset_Reason[body.value.reason] ?? String(body.value.reason) };
     case "drain":
       return { kind: "drain", reconnectAfter: milliseconds(body.value.reconnectAfter) ?? 0 };
     case "closed":
