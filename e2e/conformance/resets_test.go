@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -98,6 +99,91 @@ func TestReset_Epoch(t *testing.T) {
 				if told != 4 { // each came and went, or changed
 					t.Errorf("%s: the callbacks were told of a and b %d times, not twice each", watch.ID, told)
 				}
+			}
+		}
+	})
+}
+
+// A batch that is more than a message is cut in its middle, so that some of it was told behind the last token; and
+// then another log is at the same place, whose revisions are lower. What was told of the old one counts no
+// more: what the same names become in the new one is told.
+func TestReset_EpochBehindACut(t *testing.T) {
+	EachClient(t, func(t *testing.T, c *Client) {
+		w := NewWorld(t, c, Setup{})
+		batch := func(n int) map[string]any {
+			out := map[string]any{}
+			for i := range 60 {
+				out[name("many", i)] = map[string]any{"n": n, "filler": strings.Repeat(string(rune('a'+n%26)), 5000)}
+			}
+			return out
+		}
+		w.Write(batch(0))
+		var all []*Watch
+		for _, via := range c.Via {
+			if via != "long-poll" && via != "ladder" { // an answer is complete or is not taken
+				all = append(all, w.Open("every-"+via, Options{Via: via, Every: true}), w.Open("latest-"+via, Options{Via: via}),
+					w.Open("delta-"+via, Options{Via: via, Delta: true}), w.Open("mirror-"+via, Options{Via: via, Mirror: true}))
+			}
+		}
+		w.Live(all, settleTime)
+		proved := map[string]bool{} // transports on which some of a batch was told
+		cuts := []int{100_000, 200_000, 280_000, 450_000}
+		for round, cut := range longer(cuts, append(cuts, 40_000, 150_000, 350_000, 600_000)) {
+			for n := range 20 { // so that the old revisions are higher
+				w.Put("high", Note(100*round+n))
+			}
+			w.settle(all)
+			before := map[string]int{}
+			for _, watch := range all {
+				before[watch.ID] = len(watch.Reports())
+			}
+			w.Proxy.CutOpenAfter(cut)
+			w.Write(batch(3*round + 1))
+			for _, watch := range all {
+				if cut > 300_000 && (watch.Via == "grpc-web" || watch.Via == "sse") {
+					continue // each has a connection of its own, which all of it may go through
+				}
+				w.Await(watch, settleTime, "cut", func(reports []Report) bool {
+					return slices.ContainsFunc(reports[before[watch.ID]:], func(r Report) bool { return r.State == "BACKING_OFF" })
+				})
+			}
+			w.Proxy.Refuse()
+			w.Node.Stop()
+			for _, watch := range all {
+				w.Await(watch, settleTime, "end of the node", func(reports []Report) bool { return lastState(reports) != "LIVE" })
+				told := 0
+				for _, r := range watch.Reports()[before[watch.ID]:] {
+					if r.Event != nil {
+						told++
+					}
+				}
+				proved[watch.Via] = proved[watch.Via] || !watch.Mirror && told > 0 && told < 60
+				if err := watch.check(); err != nil {
+					t.Fatalf("%s: %v\n%s", watch.ID, err, watch.tail())
+				}
+			}
+			empty(t, w.Node.Data)
+			w.Node.Start()
+			w.Writer = NewWriter(t, w.Node.URL(""), "notes")
+			w.Write(batch(3*round + 2))
+			for _, watch := range all {
+				watch.Ledger.Journal, watch.Ledger.Resets, watch.last = w.Journal, nil, 0
+			}
+			w.Proxy.Accept()
+			w.Settle(all)
+			w.Write(batch(3*round + 3)) // at a revision that is lower than what was told
+			w.Settle(all)
+			for _, watch := range all {
+				for _, reason := range watch.Ledger.Resets {
+					if reason != "EPOCH" {
+						t.Errorf("%s was told RESET %v", watch.ID, watch.Ledger.Resets)
+					}
+				}
+			}
+		}
+		for _, watch := range all {
+			if !proved[watch.Via] {
+				t.Errorf("on %s no watch was told some of a batch", watch.Via)
 			}
 		}
 	})
