@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from script import drain, events, present, reset, run, snapshot_end, started, status, text
-from serving import END, WRITTEN, serving
+from serving import END, WRITTEN, abort, serving
 from test_session import later, next_of
 from test_watch import in_loop
 from virtual import AutoClock, ManualClock, settle
@@ -299,3 +299,66 @@ def test_options_that_cannot_be_sent():
             client.watch("notes", **options)
     with pytest.raises(ValueError):
         Client("127.0.0.1:1", first=2, most=1)
+
+
+def is_closed(error) -> bool:
+    return isinstance(error, WatchrouteError) and error.code is Code.CANCELLED and error.message == "the client is closed"
+
+
+@pytest.mark.parametrize("session", [False, True])
+def test_a_client_that_is_closed_stays_closed(session):
+    async def test():
+        clock = ManualClock()
+        async with serving(clock, session=session) as (servicer, client):
+            hanging = asyncio.Event()
+
+            async def answer(method, request, context):
+                if method == "Put":
+                    await abort(context, status(14, "away", retry=5))
+                hanging.set()
+                await asyncio.Event().wait()
+
+            servicer._answer = answer
+            new = client.watch("notes")
+            calls = [asyncio.ensure_future(c) for c in (client.get("notes/1"), client.put("notes/1", {}, request_id="r"))]
+            await hanging.wait()
+            while not clock.pending():  # the write waits before it tries again
+                await asyncio.sleep(0.001)
+            await client.close()
+            assert all(is_closed(e) for e in await asyncio.gather(*calls, return_exceptions=True))
+            assert clock.pending() == []
+            for call in (client.get("notes/1"), client.list("notes"), client.put("notes/1", {}), client.delete("notes/1"), client.write("notes", [])):
+                with pytest.raises(WatchrouteError) as caught:
+                    await call
+                assert is_closed(caught.value)
+            for make in (client.watch, client.mirror):
+                with pytest.raises(WatchrouteError) as caught:
+                    make("notes")
+                assert is_closed(caught.value)
+            with pytest.raises(StopAsyncIteration):
+                await new.__anext__()
+            await client.close()
+            assert not client._connections._all and client._connections._current is None
+
+    run(test)
+
+
+@in_loop
+async def test_a_call_that_is_given_up_is_cancelled():
+    async with serving() as (servicer, client):
+        begun, gone = asyncio.Event(), asyncio.Event()
+
+        async def answer(method, request, context):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                gone.set()
+
+        servicer._answer = answer
+        call = asyncio.ensure_future(client.get("notes/1"))
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await gone.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 from .backoff import Backoff
 from .clock import Clock, sleep
 from .connection import Connections
-from .errors import WatchrouteError, from_rpc
+from .errors import WatchrouteError, client_closed, from_rpc
 
 
 class Calls:
@@ -20,12 +21,42 @@ class Calls:
     def __init__(self, connections: Connections, clock: Clock, backoff: Callable[[], Backoff],
                  timeout: float | None) -> None:
         self._connections, self._clock, self._backoff, self._timeout = connections, clock, backoff, timeout
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     async def call(self, method: str, request: Message, timeout: float | None, *, again: bool = False) -> Any:
         """Makes one call within `timeout` seconds; None: the client's. Raises WatchrouteError.
 
         `again`: as often as that helps, until the time is over.
         """
+        if self._closed:
+            raise client_closed()
+        # A task of its own tells whether the client was closed or who waits was cancelled.
+        task = asyncio.get_running_loop().create_task(self._call(method, request, timeout, again))
+        self._running.add(task)
+        task.add_done_callback(self._over)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.cancelled():
+            raise client_closed()
+        return task.result()
+
+    async def close(self) -> None:
+        """Ends all calls, and takes no more."""
+        self._closed = True
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # who called may have gone away
+
+    async def _call(self, method: str, request: Message, timeout: float | None, again: bool) -> Any:
         timeout = self._timeout if timeout is None else timeout
         end = None if timeout is None else self._clock.monotonic() + timeout
         backoff = self._backoff()

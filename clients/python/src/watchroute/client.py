@@ -17,6 +17,7 @@ from .call import Calls
 from .clock import Clock, SystemClock
 from .connection import TLS, Connections
 from .credential import Credentials, Provider
+from .errors import client_closed
 from .event import Resource, resource_of
 from .mirror import Index, Mirror
 from .session import Sessions
@@ -71,6 +72,7 @@ class Client:
         self._setting = Setting(transport, self._credentials, self._clock, lambda: Backoff(first, most, rng), fail_fast,
                                 on_state, log)
         self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
+        self._closed = False
 
     async def __aenter__(self) -> Client:
         return self
@@ -80,7 +82,10 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all watches and calls."""
+        """Ends all watches and calls, for good: what is asked for afterwards, and calls that are under
+        way, raise WatchrouteError with CANCELLED."""
+        self._closed = True
+        await self._calls.close()
         for watch in list(self._watches):
             await watch.close()
         if self._sessions is not None:
@@ -153,16 +158,20 @@ class Client:
         """As `mirror`, of a request of the contract."""
         codec = codec_of(type)
         watch: Watch[Any] = Watch(self._setting, request, codec, again=True)
-        self._watches.add(watch)
+        self._add(watch)
         return Mirror(watch, codec, indexes or {}, self._clock, self._setting.log)
 
     def watch_of(self, request: watch_pb2.WatchRequest, type: Any = None, *, store: Store | None = None,
                  key: str = "") -> Watch[Any]:
         """As `watch`, of a request of the contract."""
         watch: Watch[Any] = Watch(self._setting, request, codec_of(type), store=store, key=key or scope_key(request))
-        self._watches.add(watch)
+        self._add(watch)
         return watch
 
+    def _add(self, watch: Watch[Any]) -> None:
+        if self._closed:
+            raise client_closed()
+        self._watches.add(watch)
 
     @overload
     async def get(self, name: str, type: None = None, *, min_revision: int = 0, projection: str = "",

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from .credential import Credentials
+from .errors import client_closed
 from .v1 import resource_pb2, service_pb2, watch_pb2
 
 _SERVICE = "/watchroute.v1.ResourceService/"
@@ -89,11 +90,14 @@ class Connections:
         if tls is not None and tls.server_name:
             self._options.append(("grpc.ssl_target_name_override", tls.server_name))
         self._current: Connection | None = None
+        self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
         self._all: set[Connection] = set()
 
     def acquire(self) -> Connection:
-        """Gives the connection for a new call."""
+        """Gives the connection for a new call. Raises WatchrouteError once `close` was called."""
+        if self._closed:
+            raise client_closed()
         if self._current is None or self._current.retired:
             self._current = Connection(self._channel(), self._unused)
             self._all.add(self._current)
@@ -119,7 +123,8 @@ class Connections:
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Ends every call and connection."""
+        """Ends every call and connection, for good."""
+        self._closed = True
         connections, self._all = list(self._all), set()
         self._current = None
         for connection in connections:

@@ -80,6 +80,10 @@ def from_rpc(error: grpc.aio.AioRpcError) -> WatchrouteError:
     return WatchrouteError(error.code(), error.details() or "")
 
 
+def client_closed() -> WatchrouteError:
+    return WatchrouteError(grpc.StatusCode.CANCELLED, "the client is closed")
+
+
 def invalid(message: str, field: str) -> WatchrouteError:
     """What a program asked for cannot be sent."""
     return WatchrouteError(grpc.StatusCode.INVALID_ARGUMENT, message, reason="INVALID_FIELD", metadata={"field": field})
