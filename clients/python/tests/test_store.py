@@ -113,3 +113,33 @@ async def test_a_save_that_is_on_its_way_is_followed_by_the_last_token():
     await closing
     assert saved == ["t1", "t2"]
     assert [t for t in clock.pending()] == []
+
+
+@in_loop
+async def test_a_save_that_failed_is_made_again_at_the_end():
+    clock, store = ManualClock(), Memory()
+    r = Run(Script([*STATE, HANG]), store=store, key="k", clock=clock)
+    await r.take(2)
+    store.fails = True
+    waiting = asyncio.ensure_future(r.take(1))
+    await clock.advance(10)
+    assert store.saves == [] and r.watch.counters.store_failures == 1  # not again each second
+    store.fails = False
+    await r.watch.close()
+    assert store.saves == ["t2"]
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+@in_loop
+async def test_a_token_that_was_to_be_forgotten_is_forgotten_even_if_it_is_not_known_to_be_kept():
+    class Half(Memory):
+        async def save(self, key, token):
+            await super().save(key, token)
+            if token == "t1":
+                raise OSError("it was saved, but nobody knows")
+
+    store = Half()
+    keeper = Keeper(store, "k", ManualClock(), lambda what, e: None)
+    await keeper.keep_now("t1")
+    await keeper.keep_now("")
+    assert store.token == ""

@@ -81,7 +81,8 @@ class Keeper:
     def __init__(self, store: Store, key: str, clock: Clock, failed: Callable[[str, Exception], None]) -> None:
         """`failed` is told what was tried, and why it did not work."""
         self._store, self._key, self._clock, self._failed = store, key, clock, failed
-        self._token = self._saved = ""
+        self._token = ""
+        self._saved: str | None = ""  # None: a save failed, so that is not known
         self._timer: Timer | None = None
         self._saving: asyncio.Task[None] | None = None
 
@@ -90,7 +91,7 @@ class Keeper:
             self._token = self._saved = await self._store.load(self._key) or ""
         except Exception as e:
             self._failed("load", e)
-        return self._saved
+        return self._token
 
     def keep(self, token: str) -> None:
         """There is a new token."""
@@ -118,9 +119,11 @@ class Keeper:
         self._saving = asyncio.get_running_loop().create_task(self._save_again())
 
     async def _save_again(self) -> None:
+        tried = self._token
         await self._save()
         self._saving = None
-        if self._token != self._saved and self._timer is None:
+        # A save that failed is made again with the next token, or at the end.
+        if self._token != tried and self._timer is None:
             self._timer = self._clock.call_later(self.delay, self._due)
 
     async def _save(self) -> None:
@@ -128,7 +131,9 @@ class Keeper:
         try:
             await self._store.save(self._key, token)
         except Exception as e:
+            self._saved = None
             self._failed("save", e)
-        self._saved = token
+        else:
+            self._saved = token
 
 
