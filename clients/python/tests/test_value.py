@@ -89,3 +89,14 @@ def test_a_delta_of_an_example_contract():
     part = Order(status=DELIVERED, items=[Item(sku="c")])
     got = MessageCodec(Order).merged(held, packed(part), ["items", "status", "total"])
     assert got == Order(order_id="1", status=DELIVERED, items=[Item(sku="c")])
+
+
+def test_a_struct_that_is_no_json_is_of_the_wrong_type():
+    broken = packed(struct_pb2.Struct())
+    broken.value = b"\x0a\xff"
+    infinite = struct_pb2.Struct()
+    infinite.fields["a"].number_value = float("inf")
+    for wrong in (broken, packed(infinite)):
+        with pytest.raises(WatchrouteError) as caught:
+            JsonCodec().decode(wrong)
+        assert caught.value.reason == WRONG_TYPE

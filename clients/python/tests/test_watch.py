@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import logging
 import weakref
 
 import grpc
@@ -14,7 +15,9 @@ from script import (CUT, HANG, R, Run, Script, absent, bookmark, delta, drain, e
                     snapshot_end, started)
 from virtual import ManualClock, settle
 from watchroute.errors import NOT_WATCHROUTE, UNKNOWN_MESSAGE, WRONG_TYPE, WatchrouteError
-from watchroute.v1 import watch_pb2
+from watchroute.mirror import Mirror
+from watchroute.v1 import resource_pb2, watch_pb2
+from watchroute.value import JsonCodec, MessageCodec
 
 Code = grpc.StatusCode
 
@@ -477,3 +480,85 @@ async def test_without_values_to_change_no_deltas_are_asked_for():
     assert await r.take(5) == ["PRESENT notes/1@3 {}", "RESET COMPACTED", "PRESENT notes/1@3 {}", "SYNCED 4", 'PRESENT notes/1@5 {"a":1}']
     assert [q.delta for q in r.script.requests] == [False, False, True]
     await r.watch.close()
+
+
+# What goes wrong
+
+
+class Broken(JsonCodec):
+    def decode(self, packed):
+        value = super().decode(packed)
+        if value == {"bad": True}:
+            raise ZeroDivisionError("a bug")
+        return value
+
+
+@in_loop
+async def test_an_error_of_another_kind_ends_the_watch_too():
+    r = Run(Script([*STATE, events(present("notes/1", 3, {"bad": True}), token="t3"), HANG]), codec=Broken(), clock=(clock := ManualClock()))
+    await r.take(2)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError) as caught:
+            await r.watch.__anext__()
+    assert r.watch.error is caught.value
+    assert r.states[-1] == "CLOSED" and "a bug" in r.causes[-1]
+    assert r.script.streams[0].cancelled and clock.pending() == []
+    await r.watch.close()
+
+
+@in_loop
+async def test_an_error_of_another_kind_ends_a_mirror_too():
+    r = Run(Script([*STATE, events(present("notes/1", 3, {"bad": True}), token="t3"), HANG]), codec=Broken(), again=True)
+    mirror = Mirror(r.watch, Broken(), {}, r.clock, logging.getLogger("test"))
+    with pytest.raises(ZeroDivisionError):
+        await mirror.wait_for(3)
+    await mirror.closed()
+    assert isinstance(mirror.error, ZeroDivisionError) and mirror.revision == 2
+    with pytest.raises(ZeroDivisionError):
+        await mirror.wait_for(4)
+    await mirror.close()
+
+
+@in_loop
+async def test_a_refused_credential_comes_back_at_once_with_another_and_then_waits():
+    clock = ManualClock()
+    asked = []
+    refused = failure(Code.UNAUTHENTICATED, "CREDENTIAL_REVOKED")
+    r = Run(Script([*STATE, refused], [refused], [started("RESUMED", token="t2", revision=2), refused], [HANG],
+                   token=lambda refused: asked.append(refused) or f"c{len(asked)}"), clock=clock)
+    await r.take(2)
+    waiting = asyncio.ensure_future(r.take(1))
+    await settle()
+    assert [s.credential for s in r.script.streams] == ["c1", "c2"]
+    assert r.states[-1] == "BACKING_OFF" and len(clock.pending()) == 1 and clock.pending()[0] <= 1
+    await clock.advance(1)  # something was received by the third
+    assert [s.credential for s in r.script.streams] == ["c1", "c2", "c3", "c4"]
+    assert asked == [False, True, True, True]
+    r.watch.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await r.watch.close()
+
+
+@in_loop
+async def test_a_change_of_fields_that_this_contract_does_not_know_is_told_without_them():
+    """The contract has got more fields: an additive change."""
+    def message(revision, value, paths=None):
+        e = present("notes/1", revision, {})
+        e.resource.data.Pack(value)
+        if paths is not None:
+            e.updated_fields.paths.extend(paths)
+        return e
+
+    first = resource_pb2.Resource(name="a", labels={"a": "1"}, etag="e")
+    first.update_time.seconds = 4
+    paths = ["brand_new", "brand_new.inner", "update_time.zone", "labels.a", "etag.part", "name"]
+    r = Run(Script([started(), events(message(1, first)), snapshot_end(2, "t2"),
+                    events(message(3, resource_pb2.Resource(name="b"), paths), token="t3"),
+                    events(message(4, resource_pb2.Resource(), ["brand_new"]), token="t4"),
+                    events(message(5, watch_pb2.Bookmark(), ["name"]), token="t5")]), DELTA, codec=MessageCodec(resource_pb2.Resource))
+    want = resource_pb2.Resource(name="b", labels={"a": "1"}, etag="e")
+    want.update_time.seconds = 4
+    got = [await r.watch.__anext__() for _ in range(4)]
+    assert got[2].data == got[3].data == want and got[3].revision == 4
+    assert (await fails(r)).reason == WRONG_TYPE
+    assert r.watch.counters.resets == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 
@@ -37,8 +36,7 @@ def merge_message(held: Message, part: Message, paths: Iterable[str]) -> None:
         *parents, name = path.split(".")
         target, source = held, part
         for parent in parents:
-            field = target.DESCRIPTOR.fields_by_name.get(parent)
-            if field is None or field.type != FieldDescriptor.TYPE_MESSAGE:
+            if not isinstance(getattr(target, parent, None), Message):
                 break
             target, source = getattr(target, parent), getattr(source, parent)
         else:

@@ -72,8 +72,8 @@ class Mirror(Generic[T]):
         self._live_as_of: float | None = None
         self.revision = 0
         """Of the state that the copy shows; 0: there is none yet."""
-        self.error: WatchrouteError | None = None
-        """Why the mirror ended; None: it has not, or was closed."""
+        self.error: Exception | None = None
+        """Why the mirror ended, as of a watch; None: it has not, or was closed."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -166,8 +166,9 @@ class Mirror(Generic[T]):
                 await self._take(step)
         except Ended:
             pass
-        except WatchrouteError as e:
+        except Exception as e:
             self.error = e
+            self.watch.cancel()
         finally:
             for _, reached in self._waiting:
                 if not reached.done():

@@ -74,7 +74,10 @@ class JsonCodec:
                 return value
             raise _wrong("the value is not a JSON object")
         if got == "google.protobuf.Struct":
-            return json_format.MessageToDict(struct_pb2.Struct.FromString(packed.value))
+            try:
+                return json_format.MessageToDict(struct_pb2.Struct.FromString(packed.value))
+            except (DecodeError, ValueError, json_format.Error, RecursionError) as e:
+                raise _wrong(f"the value is not JSON that can be read: {e}") from e
         raise _wrong(f"the value is a {got or 'nothing'}, not JSON; give the type that is expected")
 
     def copy(self, value: dict[str, Any]) -> dict[str, Any]:

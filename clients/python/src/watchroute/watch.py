@@ -61,8 +61,9 @@ class Watch(Generic[T]):
                  store: Store | None = None, key: str = "", again: bool = False) -> None:
         self.state = State.NEW
         self.counters = Counters()
-        self.error: WatchrouteError | None = None
-        """Why it ended; None: it has not, or was cancelled."""
+        self.error: Exception | None = None
+        """Why it ended: a WatchrouteError, or an exception that nobody expected. None: it has not, or
+        was cancelled."""
         self.request = request
         self._setting = setting
         # Weakly: a watch that nobody holds any more ends at once.
@@ -73,7 +74,7 @@ class Watch(Generic[T]):
         self._silence = Silence(setting.clock, _weakly(self._silent))
         self._stream: Stream | None = None
         self._streams = 0
-        self._expired = False  # the last stream ended by a credential that expired, and nothing came since
+        self._renewed = False  # it came back at once with another credential, and nothing came since
         self._step: Step[T] | None = None
         self._told = 0  # of the step's events
         self._advancing: asyncio.Task[Step[T]] | None = None
@@ -136,7 +137,7 @@ class Watch(Generic[T]):
     async def advance(self) -> Step[T]:
         """The program is done with the last step: gives the next one.
 
-        Raises Ended where the watch was cancelled, and the WatchrouteError that it ended with.
+        Raises Ended where the watch was cancelled, and otherwise the error that it ended with.
         """
         if self._advancing is None:
             if self._cancelled:
@@ -153,7 +154,7 @@ class Watch(Generic[T]):
             if self._cancelled:
                 raise Ended from None
             raise
-        except WatchrouteError:
+        except Exception:
             self._advancing = None
             if self._keeper is not None:
                 await self._keeper.close()
@@ -175,7 +176,7 @@ class Watch(Generic[T]):
     async def _next(self) -> Step[T]:
         try:
             return await self._run()
-        except WatchrouteError as e:
+        except Exception as e:
             self.error = e
             self._end(e)
             raise
@@ -228,7 +229,7 @@ class Watch(Generic[T]):
             step = fold.receive(message)
         except (WatchrouteError, Drained, Gap) as e:
             raise _Ends(e) from e
-        self._expired = False
+        self._renewed = False
         if fold.progressed:
             self._backoff.reset()
         if held and not fold.token and self._keeper is not None:
@@ -261,12 +262,13 @@ class Watch(Generic[T]):
         credentials = self._setting.credentials
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
             credentials.refuse()
-            if error.reason == "CREDENTIAL_EXPIRED":
-                again, self._expired = self._expired, True
-                return not again
-            if error.final and not await self._replaced(credential):
-                raise error
-            return False
+            if error.reason != "CREDENTIAL_EXPIRED":
+                if not error.final:
+                    return False
+                if not await self._replaced(credential):
+                    raise error
+            again, self._renewed = self._renewed, True
+            return not again
         if self._fold.reached:
             # A proxy may answer for a server that is away.
             if error.reason == NOT_WATCHROUTE or error.code is grpc.StatusCode.UNIMPLEMENTED and not error.reason:
@@ -291,13 +293,13 @@ class Watch(Generic[T]):
             error = WatchrouteError(grpc.StatusCode.UNAVAILABLE, "the connection is silent")
             self._stream.cancel(error, silent=True)
 
-    def _end(self, error: WatchrouteError | None) -> None:
+    def _end(self, error: Exception | None) -> None:
         self._silence.close()
         if self._stream is not None:
             self._stream.cancel()
             self._stream = None
         if self.state is not State.CLOSED:
-            self._enter(State.CLOSED, str(error) if error is not None else "cancelled")
+            self._enter(State.CLOSED, _text(error) if error is not None else "cancelled")
 
     def _enter(self, state: State, cause: str) -> None:
         if state is self.state or self.state is State.CLOSED:
@@ -316,6 +318,10 @@ class Watch(Generic[T]):
     def _store_failed(self, what: str, error: Exception) -> None:
         self.counters.store_failures += 1
         self._setting.log.warning("the store of tokens failed to %s: %r", what, error)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, WatchrouteError) else repr(error)
 
 
 def _is_a_page(error: WatchrouteError) -> bool:
