@@ -311,3 +311,68 @@ def test_nothing_is_left_of_a_session_whose_client_is_closed():
                 await waiting
 
     run(test)
+
+
+@pytest.mark.parametrize("left, waits", [(1000, 900), (30, 25), (10, 5), (6, 3), (1.5, 1), (0.5, 1), (0, None), (-50, None)])
+def test_when_a_credential_is_renewed(left, waits):
+    """By the local clock, which may be ahead of the server's: then the stream ends and comes back."""
+    async def test():
+        clock = ManualClock()
+        given = []
+        async with serving(clock, session=True, token=lambda refused: given.append(1) or f"c{len(given)}") as (servicer, client):
+            a = client.watch("a")
+            waiting = later(a)
+            call = await servicer.calls.get()
+            await call.asked("authenticate")
+            id = await opened(call, "a")
+            call.say(authenticated(clock.time() + left), of(id, started(silence=3000)), of(id, snapshot_end(1, "t1")))
+            await waiting
+            if waits is None:
+                await clock.advance(100)
+            else:
+                await clock.advance(waits - 0.1)
+            assert call.requests.empty() and len(given) == 1
+            if waits is not None:
+                await clock.advance(0.2)
+                assert (await call.asked("authenticate")).credential == "c2"
+
+    run(test)
+
+
+@in_loop
+async def test_a_provider_that_has_no_fresh_credential_is_asked_a_few_times_more():
+    clock = ManualClock()
+    asked = []
+    async with serving(clock, session=True, token=lambda refused: asked.append(clock.now) or "same") as (servicer, client):
+        a = client.watch("a")
+        waiting = later(a)
+        call = await servicer.calls.get()
+        await call.asked("authenticate")
+        id = await opened(call, "a")
+        call.say(authenticated(clock.time() + 100), of(id, started(silence=3000)), of(id, snapshot_end(1, "t1")))
+        await waiting
+        begun = clock.now
+        await clock.advance(1000)
+        assert [round(at - begun, 3) for at in asked[1:]] == [90, 95, 97.5, 98.75, 99.75, 100.75]
+        assert call.requests.empty()
+
+
+@in_loop
+async def test_a_session_ends_when_the_server_has_closed_its_last_watch():
+    async with serving(session=True) as (servicer, client):
+        a, b, ids, call = await pair(servicer, client)
+        waiting = [later(a), later(b)]
+        call.say(closed(ids[0], status(5, "gone", "COLLECTION_NOT_FOUND")))
+        await asyncio.wait([waiting[0]])
+        assert not call.over.is_set()
+        packed = closed(ids[1], status(5, "gone", "COLLECTION_NOT_FOUND"))
+        packed.more.append(authenticated(2e9))  # what is behind it is of no account
+        call.say(packed)
+        await asyncio.wait_for(call.over.wait(), 5)
+        for error in await asyncio.gather(*waiting, return_exceptions=True):
+            assert error.reason == "COLLECTION_NOT_FOUND"
+        c = client.watch("c")
+        waiting = later(c)
+        await opened(await servicer.calls.get(), "c")
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from .backoff import Backoff
 from .clock import Clock, Timer
 from .connection import Connection, Connections, SessionCall
-from .errors import WatchrouteError, from_rpc, from_status, not_watchroute, unknown_message
+from .errors import WatchrouteError, client_closed, from_rpc, from_status, not_watchroute, unknown_message
 from .stream import Stream
 from .v1 import watch_pb2
 
@@ -42,7 +42,7 @@ class Sessions:
     async def close(self) -> None:
         """Ends all sessions, and waits for what they have started."""
         for session in self._sessions:
-            session.end(WatchrouteError(grpc.StatusCode.CANCELLED, "the client was closed"))
+            session.end(client_closed())
             await session.wait()
         self._sessions.clear()
 
@@ -161,6 +161,8 @@ class Session:
         self.end(error)
 
     def _take(self, response: watch_pb2.SessionResponse) -> None:
+        if self.over:
+            return
         body = response.WhichOneof("body")
         if body == "watch":
             message = response.watch
@@ -183,6 +185,8 @@ class Session:
             if error.metadata.get("limit") == "session_watches" or error.code is grpc.StatusCode.UNAUTHENTICATED:
                 self.open_to_more = False  # it is full, or its credential is void: the next one is on another
             stream.ended(error if response.closed.code else None)
+            if not self._members:
+                self.end(None)
         elif body == "authenticated":
             self._renewing = False
             if response.authenticated.HasField("expire_time"):
@@ -192,15 +196,12 @@ class Session:
             raise unknown_message("there is a response")
 
     def _renew_before(self, expires: float) -> None:
-        left = expires - self.clock.time()
-        if left <= 0:  # the clock is wrong, as the server has just taken it: its stream ends with it, and comes back
-            return
-        wait = min(0.9 * left, left - 5)
-        if wait <= 0:
-            wait = left / 2
         if self._renewal is not None:
             self._renewal.cancel()
-        self._renewal = self.clock.call_later(max(wait, 0.5), lambda: self._renew(expires))
+        left = expires - self.clock.time()
+        if left > 0:  # otherwise the stream ends with the credential, and its watches come back
+            wait = left / 2 if left < 10 else min(0.9 * left, left - 5)
+            self._renewal = self.clock.call_later(max(wait, 1.0), lambda: self._renew(expires))
 
     def _renew(self, expires: float) -> None:
         if self.over:
