@@ -165,7 +165,7 @@ async def test_a_session_that_is_silent_is_given_up_with_its_connection():
 
 
 @in_loop
-async def test_one_watch_that_is_silent_does_not_take_the_others_along():
+async def test_a_watch_that_is_silent_comes_back_on_another_stream_and_the_others_stay():
     clock = ManualClock()
     async with serving(clock, session=True) as (servicer, client):
         a, b, ids, call = await pair(servicer, client)
@@ -176,9 +176,20 @@ async def test_one_watch_that_is_silent_does_not_take_the_others_along():
         await clock.advance(11)
         assert (await call.asked("cancel")).watch_id == ids[0]
         await clock.advance(1)
-        assert (await call.asked("open")).watch.resume_token == "t1"
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        other = await servicer.calls.get()
+        assert (await other.asked("open")).watch.resume_token == "t1"
+        c = client.watch("c")
+        newcomer = later(c)
+        await opened(other, "c")
+        other.say(of("1", started("RESUMED", token="t1", revision=1)), of("1", events(present("a/1", 3, {}), token="t3")))
+        assert text(await waiting) == "PRESENT a/1@3 {}"
+        call.say(of(ids[1], events(present("b/1", 4, {}), token="t4")))
+        assert await next_of(b) == "PRESENT b/1@4 {}"
+        assert call.requests.empty() and servicer.calls.empty()
+        await b.close()
+        await call.over.wait()
+        newcomer.cancel()
+        await asyncio.gather(newcomer, return_exceptions=True)
 
 
 @in_loop

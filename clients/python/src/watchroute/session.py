@@ -1,4 +1,8 @@
-"""Sessions: the watches of a client on one stream."""
+"""Sessions: the watches of a client on one stream.
+
+A watch that is silent comes back on another stream, and nobody new joins the one that it left. The
+other watches stay on that as long as they hear something.
+"""
 
 from __future__ import annotations
 
@@ -291,8 +295,10 @@ class SessionStream:
         return None if ready_at is None else max(0.0, ready_at - self._session.clock.monotonic())
 
     def cancel(self, cause: WatchrouteError | None = None, *, silent: bool = False) -> None:
-        if silent and self._session.heard_at <= self._asked_at:
-            self._session.end(cause, silent=True)
-            return
+        if silent:
+            self._session.open_to_more = False
+            if self._session.heard_at <= self._asked_at:  # the others have heard nothing either
+                self._session.end(cause, silent=True)
+                return
         self._session.leave(self)
         self.ended(cause or WatchrouteError(grpc.StatusCode.CANCELLED, "cancelled"))
