@@ -107,11 +107,11 @@ class ScriptedStream:
         self.read_count += 1
         if not self.says:
             return None
-        if self.says[0] == HANG:
+        while self.says[0] == HANG:
             self._hung = asyncio.get_running_loop().create_future()
             await self._hung
-            assert self._cause is not None
-            raise self._cause
+            if self._cause is not None:
+                raise self._cause
         said = self.says.pop(0)
         if isinstance(said, WatchrouteError):
             raise said
@@ -120,6 +120,8 @@ class ScriptedStream:
     def go_on(self, *says: Any) -> None:
         """What hung says this, and hangs again."""
         self.says[:0] = says
+        if self._hung is not None and not self._hung.done():
+            self._hung.set_result(None)
 
     def wait(self) -> float | None:
         return None

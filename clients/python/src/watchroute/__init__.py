@@ -12,6 +12,7 @@ started ends with its `close`. Everything belongs to one event loop and is not t
 For tests: `Client(clock=...)` takes a clock of one's own.
 """
 
+from .batches import Batches
 from .client import Client
 from .clock import Clock, SystemClock
 from .connection import TLS
@@ -25,7 +26,7 @@ from .watch import Watch
 from .write import Batch, Delete, Page, Precondition, Put, Written
 
 __all__ = [
-    "NOT_WATCHROUTE", "TLS", "UNKNOWN_MESSAGE", "WRONG_TYPE", "Batch", "Change", "Client", "Clock", "Counters", "Delete",
+    "NOT_WATCHROUTE", "TLS", "UNKNOWN_MESSAGE", "WRONG_TYPE", "Batch", "Batches", "Change", "Client", "Clock", "Counters", "Delete",
     "Event", "FileStore", "Kind", "Mirror", "Page", "Precondition", "Provider", "Put", "Resource", "State", "Store",
     "SystemClock", "Watch", "WatchrouteError", "Written",
 ]

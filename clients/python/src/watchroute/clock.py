@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Timer(Protocol):
@@ -56,6 +56,24 @@ async def sleep(clock: Clock, delay: float) -> None:
         await woken
     finally:
         timer.cancel()
+
+
+async def within(clock: Clock, future: asyncio.Future[Any], delay: float) -> bool:
+    """Returns once a future is done or `delay` seconds have passed; says whether it is done."""
+    woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    timer = clock.call_later(delay, wake)
+    future.add_done_callback(wake)
+    try:
+        await woken
+    finally:
+        timer.cancel()
+        future.remove_done_callback(wake)
+    return future.done()
 
 
 class Silence:

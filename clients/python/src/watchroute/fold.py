@@ -51,6 +51,10 @@ class Gap(Exception):
     """A delta does not belong to what is held: something is lost."""
 
 
+class Ended(Exception):
+    """The watch was cancelled."""
+
+
 class Fold(Generic[T]):
     """One watch, through all of its streams."""
 

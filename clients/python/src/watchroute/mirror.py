@@ -16,10 +16,10 @@ import grpc
 from .clock import Clock
 from .errors import WatchrouteError
 from .event import Event, Kind, Resource
-from .fold import Step
+from .fold import Ended, Step
 from .state import State
 from .value import Codec
-from .watch import Ended, Watch
+from .watch import Watch
 
 T = TypeVar("T")
 

@@ -95,6 +95,8 @@ class Keeper:
 
     def keep(self, token: str) -> None:
         """There is a new token."""
+        if token == self._token:
+            return
         self._token = token
         if self._timer is None and self._saving is None:
             self._timer = self._clock.call_later(self.delay, self._due)

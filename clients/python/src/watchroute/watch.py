@@ -14,11 +14,12 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from .backoff import Backoff
+from .batches import Batches
 from .clock import Clock, Silence, sleep
 from .credential import Credentials
 from .errors import NOT_WATCHROUTE, WatchrouteError, not_watchroute
 from .event import Event
-from .fold import Drained, Fold, Gap, Step
+from .fold import Drained, Ended, Fold, Gap, Step
 from .state import Counters, State
 from .store import Keeper, Store
 from .stream import Stream, Transport
@@ -79,6 +80,7 @@ class Watch(Generic[T]):
         self._told = 0  # of the step's events
         self._advancing: asyncio.Task[Step[T]] | None = None
         self._cancelled = False
+        self._batched = False  # the program says by `keep` when it is done with what it was told
 
     @property
     def revision(self) -> int:
@@ -116,6 +118,37 @@ class Watch(Generic[T]):
             with contextlib.suppress(RuntimeError):  # the event loop is closed
                 self._stream.cancel()
 
+    def batches(self, every: float) -> Batches[T]:
+        """Gives the events in lists instead, at most one each `every` seconds:
+        `async for batch in watch.batches(0.5)`.
+
+        The first event after a quiet time is given at once, with what came in the same message.
+        Otherwise it goes on reading until `every` since the last batch is over. SYNCED ends a batch at
+        once. The watch ends when the loop is left. Raises ValueError where `every` is negative.
+        """
+        if not every >= 0:
+            raise ValueError(f"every: at least 0 seconds are wanted, not {every}")
+        self._batched = True
+        return Batches(self, every, self._setting.clock)
+
+    def rest(self) -> list[Event[T]]:
+        """Tells what is not told yet of the last message."""
+        told, self._told = self._told, len(self._step.events) if self._step is not None else 0
+        return self._step.events[told:] if self._step is not None else []
+
+    def keep(self) -> None:
+        """The program is done with all that it was told: the store may know."""
+        if self._cancelled:
+            return
+        self._finish()
+        if self._keeper is not None and self._loaded:
+            self._keeper.keep(self._fold.token)
+
+    def drop(self) -> None:
+        """Ends the watch, even where the event loop has ended."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            self.cancel()
+
     def cancel(self) -> None:
         """Ends the watch. Whoever waits for its next event gets the end of the iteration."""
         if self._cancelled or self.state is State.CLOSED:
@@ -139,14 +172,7 @@ class Watch(Generic[T]):
 
         Raises Ended where the watch was cancelled, and otherwise the error that it ended with.
         """
-        if self._advancing is None:
-            if self._cancelled:
-                raise Ended
-            if self.error is not None:
-                raise self.error
-            self._finish()
-            self._advancing = asyncio.get_running_loop().create_task(self._next())
-        task = self._advancing
+        task = self.begin()
         try:
             # Who waits may go away: the task stays, for who asks next.
             step = await asyncio.shield(task)
@@ -163,11 +189,22 @@ class Watch(Generic[T]):
         self._step, self._told = step, 0
         return step
 
+    def begin(self) -> asyncio.Task[Step[T]]:
+        """The program is done with the last step: begins to read the next one, for `advance`."""
+        if self._advancing is None:
+            if self._cancelled:
+                raise Ended
+            if self.error is not None:
+                raise self.error
+            self._finish()
+            self._advancing = asyncio.get_running_loop().create_task(self._next())
+        return self._advancing
+
     def _finish(self) -> None:
         step = self._step
         if step is None:
             return
-        if self._fold.finish(step) and self._keeper is not None:
+        if self._fold.finish(step) and self._keeper is not None and not self._batched:
             self._keeper.keep(self._fold.token)
         step.events = []
         step.token = ""
@@ -338,10 +375,6 @@ def _weakly(method: Callable[..., None]) -> Callable[..., None]:
             alive(*args)
 
     return call
-
-
-class Ended(Exception):
-    """The watch was cancelled."""
 
 
 class _Ends(Exception):
