@@ -362,3 +362,57 @@ async def test_a_call_that_is_given_up_is_cancelled():
         with pytest.raises(asyncio.CancelledError):
             await call
         await gone.wait()
+
+
+@in_loop
+async def test_all_pages_of_a_list():
+    async with serving() as (servicer, client):
+        servicer.unary = [service_pb2.ListResponse(resources=[note("notes/1", 5, {}), note("notes/2", 5, {})], next_page_token="p2", revision=9),
+                          service_pb2.ListResponse(next_page_token="p3", revision=9),
+                          service_pb2.ListResponse(resources=[note("notes/3", 5, {})], revision=9)]
+        got = []
+        async for r in client.list_all("notes", filter="true", page_size=2, min_revision=3, projection="short"):
+            got.append(r.name)
+            assert len(servicer.asked) == (1 if len(got) < 3 else 3)
+        assert got == ["notes/1", "notes/2", "notes/3"]
+        requests = [r for _, r, _ in servicer.asked]
+        assert [r.page_token for r in requests] == ["", "p2", "p3"]
+        for r in requests:
+            assert (r.parent, r.filter, r.page_size, r.min_revision, r.projection) == ("notes", "true", 2, 3, "short")
+        servicer.unary = [service_pb2.ListResponse(resources=[note("notes/1", 5, {})], next_page_token="p2"), status(11, "gone", "TOKEN_EXPIRED")]
+        got = []
+        with pytest.raises(WatchrouteError):
+            async for r in client.list_all("notes"):
+                got.append(r.name)
+        assert got == ["notes/1"]
+
+
+@in_loop
+async def test_a_watch_may_fail_fast_by_itself():
+    async with Client("127.0.0.1:1") as client:
+        with pytest.raises(WatchrouteError):
+            await next_of(client.watch("notes", fail_fast=True))
+        async with client.mirror("notes", fail_fast=True) as mirror:
+            with pytest.raises(WatchrouteError):
+                await mirror.synced()
+    async with Client("127.0.0.1:1", fail_fast=True, clock=ManualClock()) as client:
+        async with client.watch("notes", fail_fast=False) as watch:
+            waiting = later(watch)
+            while str(watch.state) != "BACKING_OFF":
+                await asyncio.sleep(0.001)
+        assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], StopAsyncIteration)
+
+
+@in_loop
+async def test_a_call_may_take_10_seconds_where_nothing_is_said():
+    left = []
+
+    async with serving() as (servicer, client):
+        async def answer(method, request, context):
+            left.append(context.time_remaining())
+            return note("notes/1", 1, {})
+
+        servicer._answer = answer
+        await client.get("notes/1")
+        await client.get("notes/1", timeout=60)
+        assert 5 < left[0] < 15 < left[1]

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -39,7 +39,7 @@ class Client:
     """
 
     def __init__(self, address: str, *, token: Provider | str | None = None, tenant: str = "",
-                 tls: TLS | bool = False, session: bool = False, timeout: float | None = 30.0,
+                 tls: TLS | bool = False, session: bool = False, timeout: float | None = 10.0,
                  first: float = 1.0, most: float = 30.0, fail_fast: bool = False,
                  on_state: OnState | None = None, logger: logging.Logger | None = None,
                  options: Sequence[tuple[str, Any]] = (), clock: Clock | None = None,
@@ -52,7 +52,7 @@ class Client:
 
         `timeout` is how long a unary call may take, in seconds; None: for ever. `first` and `most`
         are the ceilings, in seconds, of the waits before a watch comes back. With `fail_fast` a
-        watch whose first connection fails ends with that error.
+        watch whose first connection fails ends with that error; a watch or mirror may have its own.
 
         `on_state` is told each state of each watch and its cause; it must not block. `logger` gets
         them too, at DEBUG. `options` are added to those of the gRPC channel.
@@ -97,17 +97,19 @@ class Client:
               read_mask: Iterable[str] = (), start: str = "SNAPSHOT", resume_token: str = "",
               after_revision: int | None = None, min_revision: int = 0, delivery: str = "LATEST",
               min_interval: float = 0.0, heartbeat: float = 0.0, delta: bool = False, on_expired: str = "RESET",
-              projection: str = "", store: Store | None = None, key: str = "") -> Watch[dict[str, Any]]: ...
+              projection: str = "", store: Store | None = None, key: str = "", fail_fast: bool | None = None
+              ) -> Watch[dict[str, Any]]: ...
 
     @overload
     def watch(self, parent: str, type: type[M], *, names: Iterable[str] = (), filter: str = "",
               read_mask: Iterable[str] = (), start: str = "SNAPSHOT", resume_token: str = "",
               after_revision: int | None = None, min_revision: int = 0, delivery: str = "LATEST",
               min_interval: float = 0.0, heartbeat: float = 0.0, delta: bool = False, on_expired: str = "RESET",
-              projection: str = "", store: Store | None = None, key: str = "") -> Watch[M]: ...
+              projection: str = "", store: Store | None = None, key: str = "", fail_fast: bool | None = None
+              ) -> Watch[M]: ...
 
     def watch(self, parent: str = "", type: Any = None, *, store: Store | None = None, key: str = "",
-              **options: Any) -> Watch[Any]:
+              fail_fast: bool | None = None, **options: Any) -> Watch[Any]:
         """Watches a collection, or a part of it: `async for event in client.watch("orders", Order)`.
 
         `type` is the message that the values are of; None: JSON objects, as dicts. `names` are full
@@ -125,46 +127,49 @@ class Client:
         only, for the price of holding all values; what a program sees is the same.
 
         `store` keeps the token for the program's next life, under `key`; empty: one that is made of
-        the request. It is of use only to a program that keeps the state itself.
+        the request. It is of use only to a program that keeps the state itself. `fail_fast` None: as
+        the client's.
 
         Raises ValueError for an option that cannot be sent. What the server does not take ends the
         iteration with a WatchrouteError.
         """
-        return self.watch_of(watch_request(parent, **options), type, store=store, key=key)
+        return self.watch_of(watch_request(parent, **options), type, store=store, key=key, fail_fast=fail_fast)
 
     @overload
     def mirror(self, parent: str = "", type: None = None, *,
                indexes: Mapping[str, Index[dict[str, Any]]] | None = None, names: Iterable[str] = (), filter: str = "",
                read_mask: Iterable[str] = (), min_revision: int = 0, delivery: str = "LATEST", min_interval: float = 0.0,
-               heartbeat: float = 0.0, delta: bool = False, projection: str = "") -> Mirror[dict[str, Any]]: ...
+               heartbeat: float = 0.0, delta: bool = False, projection: str = "", fail_fast: bool | None = None
+               ) -> Mirror[dict[str, Any]]: ...
 
     @overload
     def mirror(self, parent: str, type: type[M], *, indexes: Mapping[str, Index[M]] | None = None,
                names: Iterable[str] = (), filter: str = "", read_mask: Iterable[str] = (), min_revision: int = 0,
                delivery: str = "LATEST", min_interval: float = 0.0, heartbeat: float = 0.0, delta: bool = False,
-               projection: str = "") -> Mirror[M]: ...
+               projection: str = "", fail_fast: bool | None = None) -> Mirror[M]: ...
 
     def mirror(self, parent: str = "", type: Any = None, *, indexes: Mapping[str, Index[Any]] | None = None,
-               **options: Any) -> Mirror[Any]:
+               fail_fast: bool | None = None, **options: Any) -> Mirror[Any]:
         """Keeps a copy of a collection, or of a part of it. The options are those of `watch`.
 
         `indexes` gives for each index its function, from a resource to the keys under which
         `Mirror.index` finds it. It must be called in the event loop: the mirror begins by itself.
         """
-        return self.mirror_of(watch_request(parent, **options), type, indexes=indexes)
+        return self.mirror_of(watch_request(parent, **options), type, indexes=indexes, fail_fast=fail_fast)
 
     def mirror_of(self, request: watch_pb2.WatchRequest, type: Any = None, *,
-                  indexes: Mapping[str, Index[Any]] | None = None) -> Mirror[Any]:
+                  indexes: Mapping[str, Index[Any]] | None = None, fail_fast: bool | None = None) -> Mirror[Any]:
         """As `mirror`, of a request of the contract."""
         codec = codec_of(type)
-        watch: Watch[Any] = Watch(self._setting, request, codec, again=True)
+        watch: Watch[Any] = Watch(self._setting, request, codec, again=True, fail_fast=fail_fast)
         self._add(watch)
         return Mirror(watch, codec, indexes or {}, self._clock, self._setting.log)
 
     def watch_of(self, request: watch_pb2.WatchRequest, type: Any = None, *, store: Store | None = None,
-                 key: str = "") -> Watch[Any]:
+                 key: str = "", fail_fast: bool | None = None) -> Watch[Any]:
         """As `watch`, of a request of the contract."""
-        watch: Watch[Any] = Watch(self._setting, request, codec_of(type), store=store, key=key or scope_key(request))
+        watch: Watch[Any] = Watch(self._setting, request, codec_of(type), store=store, key=key or scope_key(request),
+                                  fail_fast=fail_fast)
         self._add(watch)
         return watch
 
@@ -210,6 +215,29 @@ class Client:
         codec = codec_of(type)
         return Page([resource_of(r, codec.decode(r.data)) for r in raw.resources], raw.next_page_token, raw.revision,
                     raw.resume_token)
+
+    @overload
+    def list_all(self, parent: str, type: None = None, *, filter: str = "", page_size: int = 0, min_revision: int = 0,
+                 projection: str = "", timeout: float | None = None) -> AsyncIterator[Resource[dict[str, Any]]]: ...
+
+    @overload
+    def list_all(self, parent: str, type: type[M], *, filter: str = "", page_size: int = 0, min_revision: int = 0,
+                 projection: str = "", timeout: float | None = None) -> AsyncIterator[Resource[M]]: ...
+
+    async def list_all(self, parent: str, type: Any = None, **options: Any) -> AsyncIterator[Resource[Any]]:
+        """Gives all resources of a collection, in the order of names, at one revision:
+        `async for resource in client.list_all("orders", Order)`.
+
+        The options are those of `list`. A page is called for when the one before is used up; `timeout`
+        is for each of them.
+        """
+        page = await self.list(parent, type, **options)
+        while True:
+            for resource in page.resources:
+                yield resource
+            if not page.next_page_token:
+                return
+            page = await self.list(parent, type, page_token=page.next_page_token, **options)
 
     async def put(self, name: str, data: Message | dict[str, Any], *, labels: Mapping[str, str] | None = None,
                   precondition: Precondition | None = None, request_id: str = "", timeout: float | None = None

@@ -59,7 +59,7 @@ class Watch(Generic[T]):
     """
 
     def __init__(self, setting: Setting, request: watch_pb2.WatchRequest, codec: Codec[T], *,
-                 store: Store | None = None, key: str = "", again: bool = False) -> None:
+                 store: Store | None = None, key: str = "", again: bool = False, fail_fast: bool | None = None) -> None:
         self.state = State.NEW
         self.counters = Counters()
         self.error: Exception | None = None
@@ -67,6 +67,7 @@ class Watch(Generic[T]):
         was cancelled."""
         self.request = request
         self._setting = setting
+        self._fail_fast = setting.fail_fast if fail_fast is None else fail_fast
         # Weakly: a watch that nobody holds any more ends at once.
         self._fold: Fold[T] = Fold(request, codec, _weakly(self._enter), self.counters, again=again)
         self._keeper = Keeper(store, key, setting.clock, _weakly(self._store_failed)) if store is not None else None
@@ -312,7 +313,7 @@ class Watch(Generic[T]):
                 return False
         elif not error.reason and (error.code is grpc.StatusCode.UNIMPLEMENTED or _is_a_page(error)):
             raise not_watchroute(error.message) from error
-        elif self._setting.fail_fast and error.code is grpc.StatusCode.UNAVAILABLE and not error.reason:
+        elif self._fail_fast and error.code is grpc.StatusCode.UNAVAILABLE and not error.reason:
             raise error
         if error.final:
             raise error
