@@ -115,6 +115,7 @@ class ScriptedStream:
         said = self.says.pop(0)
         if isinstance(said, WatchrouteError):
             raise said
+        self.bytes += said.ByteSize()
         return said
 
     def go_on(self, *says: Any) -> None:

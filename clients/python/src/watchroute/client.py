@@ -21,6 +21,7 @@ from .errors import client_closed
 from .event import Resource, resource_of
 from .mirror import Index, Mirror
 from .session import Sessions
+from .state import Counters
 from .store import Store
 from .stream import Streams, Transport
 from .value import codec_of
@@ -72,6 +73,7 @@ class Client:
         self._setting = Setting(transport, self._credentials, self._clock, lambda: Backoff(first, most, rng), fail_fast,
                                 on_state, log)
         self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
+        self._ended = Counters()  # of watches that nobody holds any more
         self._closed = False
 
     async def __aenter__(self) -> Client:
@@ -91,6 +93,16 @@ class Client:
         if self._sessions is not None:
             await self._sessions.close()
         await self._connections.close()
+
+    @property
+    def counters(self) -> Counters:
+        """What has happened to all watches and mirrors until now, with those that have ended: a sum of its
+        own, which does not go on."""
+        living = list(self._watches)
+        total = Counters()
+        for counters in (self._ended, *(watch.counters for watch in living)):
+            total.add(counters)
+        return total
 
     @overload
     def watch(self, parent: str = "", type: None = None, *, names: Iterable[str] = (), filter: str = "",
@@ -177,6 +189,7 @@ class Client:
         if self._closed:
             raise client_closed()
         self._watches.add(watch)
+        weakref.finalize(watch, self._ended.add, watch.counters).atexit = False
 
     @overload
     async def get(self, name: str, type: None = None, *, min_revision: int = 0, projection: str = "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 
@@ -34,7 +34,7 @@ class State(str, Enum):
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened to a watch since it began."""
+    """What has happened to a watch since it began, or to all watches of a client."""
 
     messages: int = 0
     bytes: int = 0
@@ -48,3 +48,8 @@ class Counters:
     resets: int = 0
     store_failures: int = 0
     """Loads and saves of tokens that failed."""
+
+    def add(self, other: Counters) -> None:
+        """Adds what has happened to another watch."""
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))

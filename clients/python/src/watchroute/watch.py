@@ -345,8 +345,9 @@ class Watch(Generic[T]):
         self.state = state
         log = self._setting.log
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("watch %s: %s%s", self.request.parent or ",".join(self.request.names[:3]), state.value,
-                      f": {cause}" if cause else "", extra={"watch_state": state.value, "cause": cause})
+            watch = self.request.parent or ",".join(self.request.names[:3])
+            log.debug("watch %s: %s%s", watch, state.value, f": {cause}" if cause else "",
+                      extra={"watch": watch, "watch_state": state.value, "cause": cause})
         if self._setting.on_state is not None:
             try:
                 self._setting.on_state(self, state, cause)
