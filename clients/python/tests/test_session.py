@@ -387,3 +387,31 @@ async def test_a_session_ends_when_the_server_has_closed_its_last_watch():
         await opened(await servicer.calls.get(), "c")
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+
+
+@in_loop
+async def test_watches_whose_session_was_refused_ask_once_for_another_credential_and_come_back_at_once():
+    clock = ManualClock()
+    asked = []
+
+    async def token(refused):
+        asked.append(refused)
+        await asyncio.sleep(0.001)
+        return f"c{len(asked)}"
+
+    async with serving(clock, session=True, token=token) as (servicer, client):
+        watches = [client.watch(parent) for parent in "abc"]
+        waiting = [later(w) for w in watches]
+        call = await servicer.calls.get()
+        await call.asked("authenticate")
+        for parent in "abc":
+            await opened(call, parent)
+        call.say(status(16, "revoked", "CREDENTIAL_REVOKED"))
+        call = await servicer.calls.get()
+        assert call.metadata["authorization"] == "Bearer c2"
+        await call.asked("authenticate")
+        for _ in "abc":
+            await call.asked("open")
+        assert asked == [False, True] and servicer.calls.empty()
+        await client.close()
+        await asyncio.gather(*waiting, return_exceptions=True)

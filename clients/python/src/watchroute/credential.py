@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Optional, Union
@@ -16,7 +17,9 @@ class Credentials:
     def __init__(self, provider: Provider | str | None) -> None:
         self._provider = provider
         self._refused = False
+        self._given: str | None = None  # the last one
         self._next: list[str | None] = []  # one that was given ahead, at most
+        self._replacing = asyncio.Lock()
 
     async def get(self) -> str | None:
         """The credential of a connection that is about to be made."""
@@ -33,11 +36,14 @@ class Credentials:
         """Says whether there is another credential than the one that was refused; `get` gives it."""
         if not callable(self._provider):
             return False
-        given = await self._ask(True)
-        if given == refused:
-            return False
-        self._refused = False
-        self._next = [given]
+        async with self._replacing:
+            # Where another watch was refused the same, there is another one already.
+            if self._given == refused:
+                given = await self._ask(True)
+                if given == refused:
+                    return False
+                self._next = [given]
+            self._refused = False
         return True
 
     async def _ask(self, refused: bool) -> str | None:
@@ -46,4 +52,5 @@ class Credentials:
         given = self._provider(refused)
         if inspect.isawaitable(given):
             given = await given
-        return given or None
+        self._given = given or None
+        return self._given
