@@ -416,3 +416,23 @@ async def test_a_call_may_take_10_seconds_where_nothing_is_said():
         await client.get("notes/1")
         await client.get("notes/1", timeout=60)
         assert 5 < left[0] < 15 < left[1]
+
+
+@in_loop
+async def test_a_write_is_made_five_times_at_most():
+    async with serving(AutoClock(), timeout=None) as (servicer, client):
+        servicer.unary = [status(14, "away", retry=0.5)] * 6
+        with pytest.raises(WatchrouteError) as caught:
+            await client.put("notes/1", {}, request_id="r")
+        assert caught.value.code is Code.UNAVAILABLE and len(servicer.asked) == 5
+
+
+@in_loop
+async def test_a_provider_that_does_not_answer_does_not_hold_up_a_call_for_ever():
+    async def never(refused):
+        await asyncio.Event().wait()
+
+    async with serving(token=never) as (servicer, client):
+        with pytest.raises(WatchrouteError) as caught:
+            await asyncio.wait_for(client.get("notes/1", timeout=0.05), 5)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED

@@ -15,6 +15,10 @@ from .connection import Connections
 from .errors import WatchrouteError, client_closed, from_rpc
 
 
+ATTEMPTS = 5
+"""How often a write with a request id is made at most."""
+
+
 class Calls:
     """Makes unary calls."""
 
@@ -27,7 +31,7 @@ class Calls:
     async def call(self, method: str, request: Message, timeout: float | None, *, again: bool = False) -> Any:
         """Makes one call within `timeout` seconds; None: the client's. Raises WatchrouteError.
 
-        `again`: as often as that helps, until the time is over.
+        `again`: as often as that helps, up to ATTEMPTS times and until the time is over.
         """
         if self._closed:
             raise client_closed()
@@ -60,24 +64,32 @@ class Calls:
         timeout = self._timeout if timeout is None else timeout
         end = None if timeout is None else self._clock.monotonic() + timeout
         backoff = self._backoff()
+        made = 0
         while True:
-            left = None if end is None else end - self._clock.monotonic()
+            made += 1
             try:
-                return await self._once(method, request, left)
+                return await self._once(method, request, end)
             except WatchrouteError as e:
-                if not again or e.retry_after is None and e.code is not grpc.StatusCode.UNAVAILABLE:
+                if not again or made == ATTEMPTS or e.retry_after is None and e.code is not grpc.StatusCode.UNAVAILABLE:
                     raise
                 wait = max(backoff.next(), e.retry_after or 0.0)
                 if end is not None and self._clock.monotonic() + wait >= end:
                     raise
             await sleep(self._clock, wait)
 
-    async def _once(self, method: str, request: Message, timeout: float | None) -> Any:
+    def _left(self, end: float | None) -> float | None:
+        return None if end is None else end - self._clock.monotonic()
+
+    async def _once(self, method: str, request: Message, end: float | None) -> Any:
         credentials = self._connections.credentials
-        metadata = self._connections.metadata(await credentials.get())
+        try:
+            credential = await asyncio.wait_for(credentials.get(), self._left(end))
+        except asyncio.TimeoutError as e:
+            raise WatchrouteError(grpc.StatusCode.DEADLINE_EXCEEDED, "no credential was given in time") from e
+        metadata = self._connections.metadata(credential)
         connection = self._connections.acquire()
         try:
-            return await getattr(connection, method)(request, timeout=timeout, metadata=metadata)
+            return await getattr(connection, method)(request, timeout=self._left(end), metadata=metadata)
         except grpc.aio.AioRpcError as e:
             error = from_rpc(e)
             if error.code is grpc.StatusCode.UNAUTHENTICATED:

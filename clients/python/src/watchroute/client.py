@@ -258,8 +258,8 @@ class Client:
         """Creates or replaces a resource.
 
         `precondition` is what must hold; FAILED_PRECONDITION otherwise. With a `request_id` (best a
-        random UUID) the write applies once, and is tried again, within the timeout, where the
-        error says that this helps.
+        random UUID) the write applies once, and is made up to five times, within the timeout, where
+        the error says that this helps.
         """
         operation = Put(name, data, labels or {}, precondition)
         request = service_pb2.PutRequest(resource=operation.resource(), precondition=precondition, request_id=request_id)
