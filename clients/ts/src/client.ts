@@ -169,7 +169,7 @@ export class Client implements Endpoint {
     return { resources: resources.map((r) => resourceFromWire<ValueOf<S>>(r, schema)), nextPageToken, revision, resumeToken };
   }
 
-  /** All pages, resource by resource. Pages that come later are of a later revision. */
+  /** All resources of a collection, in the order of their names, at one revision; page by page, each within the time of a call. */
   async *listAll<S extends DescMessage | undefined>(schema: S, parent: string, options: Omit<ListOptions, "pageToken"> = {}): AsyncGenerator<Resource<ValueOf<S>>, void> {
     for (let pageToken = ""; ; ) {
       const page = await this.list(schema, parent, { ...options, pageToken });
