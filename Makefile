@@ -142,6 +142,7 @@ test-clients: npm ## Test the clients in TypeScript and Python, and build what t
 	npm run -s size --prefix clients/ts
 	npm run -s pack-test --prefix clients/ts
 	clients/python/check.sh
+	clients/python/pack-test.sh
 
 .PHONY: test-e2e
 test-e2e: npm ## Test whole processes, browsers and faults

@@ -1,7 +1,7 @@
 import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { Backoff, type BackoffOptions } from "./backoff.js";
 import { systemClock, sleep, type Clock } from "./clock.js";
-import { Credentials, type TokenProvider } from "./credential.js";
+import { Credentials, together, type TokenProvider } from "./credential.js";
 import { WatchrouteError } from "./error.js";
 import type { State } from "./event.js";
 import { JsonSchema, ResourceSchema } from "./gen/watchroute/v1/resource_pb.js";
@@ -138,6 +138,8 @@ export class Client implements Endpoint {
   /** How many streams are open that each take a connection of the browser's six, and how many may be. */
   streams = 0;
   readonly mostStreams = 3;
+  /** @internal */
+  readonly token: string | TokenProvider | undefined;
   readonly #credentials: Credentials;
   readonly #watches = new Set<Follower<unknown>>();
   readonly #ended = noCounts();
@@ -152,7 +154,8 @@ export class Client implements Endpoint {
     this.#timeout = options.timeout ?? 10_000;
     this.rungs = options.rungs ?? [grpcWeb()];
     if (this.rungs.length === 0) throw new TypeError("a client needs at least one rung");
-    this.#credentials = new Credentials(options.token);
+    this.token = typeof options.token === "function" ? together(options.token) : options.token;
+    this.#credentials = new Credentials(this.token);
   }
 
   /** Fails with NOT_FOUND and RESOURCE_NOT_FOUND where there is no such resource. */

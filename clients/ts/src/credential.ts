@@ -7,6 +7,19 @@ export interface CredentialRequest {
 /** Gives the credential of a connection: a JWT or an API key; undefined: none. */
 export type TokenProvider = (request: CredentialRequest) => string | undefined | Promise<string | undefined>;
 
+/** Who asks while an answer is on its way gets the same: watches that are refused together are no crowd at the login. */
+export function together(provider: TokenProvider): TokenProvider {
+  const asked = new Map<boolean, Promise<string | undefined>>();
+  return (request) => {
+    let answer = asked.get(request.refused);
+    if (answer === undefined) {
+      answer = (async () => provider(request))().finally(() => asked.delete(request.refused));
+      asked.set(request.refused, answer);
+    }
+    return answer;
+  };
+}
+
 /**
  * The credentials of one watch: asks the provider before each connection, and tells it
  * whether the last one was refused.

@@ -145,7 +145,7 @@ export class Follower<T> implements FollowerContext {
     /** As MachineOptions.transactional. */
     private readonly transactional = false,
   ) {
-    this.credentials = new Credentials(client.options.token);
+    this.credentials = new Credentials(client.token);
     this.#backoff = new Backoff(client.clock, { ...client.options.backoff, ...options.backoff });
     this.#ladder = new Ladder(client.rungs, client.clock, client.options.ladder, () => client.streams < client.mostStreams);
     if (options.store) {

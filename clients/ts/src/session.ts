@@ -146,7 +146,7 @@ export class Session {
     if (expireTime === undefined) return;
     const { clock } = this.call.endpoint;
     const left = expireTime - clock.date().getTime();
-    if (left <= 0) return; // by this clock, which is wrong then: the session ends when the server says so
+    if (left <= 1_000) return; // too late, if the clock is right: the session ends when the server says so
     const wait = left < 10_000 ? left / 2 : Math.min(left * 0.9, left - 5_000);
     this.#cancelRenewal = clock.after(Math.max(wait, 1_000), () => void this.#renew());
   }

@@ -102,15 +102,14 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
         const batch = new Batch<T>();
         let timeIsUp: Promise<undefined> | undefined;
         let cancelTimer = () => {};
-        let ended = false;
         try {
           while (!batch.complete) {
             pending ??= this.next();
             const step: IteratorResult<Event<T>, undefined> | undefined = await (timeIsUp ? Promise.race([pending, timeIsUp]) : pending);
             if (step === undefined) break;
             pending = undefined;
-            if ((ended = step.done === true)) break;
-            batch.add(step.value as Event<T>);
+            if (step.done) return;
+            batch.add(step.value);
             timeIsUp ??= new Promise((resolve) => (cancelTimer = clock.after(Math.max(0, due - clock.now()), () => resolve(undefined))));
           }
         } catch (cause) {
@@ -123,7 +122,6 @@ export class Watch<T> implements AsyncIterableIterator<Event<T>> {
         const finished = this.#follower.hold();
         yield* batch.given();
         finished();
-        if (ended) return;
       }
     } finally {
       await this.cancel();

@@ -266,6 +266,24 @@ test("a watch that is cancelled while it asks for another credential ends in ord
   }
 });
 
+test("watches that are refused together ask once", async () => {
+  let asked = 0;
+  const rung = new ScriptedRung((n) => (n < 3 ? [error("UNAUTHENTICATED", "CREDENTIAL_REVOKED")] : [started("SNAPSHOT"), snapshotEnd(1)]));
+  const client = createClient({
+    baseUrl: "", rungs: [rung], clock: new FakeClock(),
+    token: async ({ refused }) => {
+      asked++;
+      await settle();
+      return refused ? "second" : "first";
+    },
+  });
+  const watches = [1, 2, 3].map(() => watch(client, undefined, { parent: "n" }));
+  await Promise.all(watches.map((w) => w.next()));
+  assert.deepEqual(rung.credentials, ["first", "first", "first", "second", "second", "second"]);
+  assert.equal(asked, 2);
+  await client.close();
+});
+
 test("a browser that is online again comes back soon, but not earlier than the server asked", async () => {
   const listeners = new Set<() => void>();
   const browser = globalThis as { addEventListener?: unknown; removeEventListener?: unknown };

@@ -203,7 +203,7 @@ class Session:
         if self._renewal is not None:
             self._renewal.cancel()
         left = expires - self.clock.time()
-        if left > 0:  # otherwise the stream ends with the credential, and its watches come back
+        if left > 1:  # otherwise the stream ends with the credential, and its watches come back
             wait = left / 2 if left < 10 else min(0.9 * left, left - 5)
             self._renewal = self.clock.call_later(max(wait, 1.0), lambda: self._renew(expires))
 
