@@ -132,7 +132,10 @@ func TestReset_AccessAndScope(t *testing.T) {
 		g.Put("b", owned("ben", 2))
 		view(adaAndBen)
 		g.settle(all)
-		expectReset(t, all, "ACCESS")
+		// Between two polls who polls is away, as below.
+		polls, streams := split(all, func(watch *Watch) bool { return watch.Via == "long-poll" })
+		expectReset(t, streams, "ACCESS")
+		expectReset(t, polls, "ACCESS", "SCOPE")
 
 		g.Proxy.Refuse()
 		rule(`data.owner == auth.sub || data.owner == "cleo"`)
@@ -181,6 +184,18 @@ func TestCredential_Expires(t *testing.T) {
 			}
 		}
 	})
+}
+
+// split gives those watches of which something is true, and the others.
+func split(all []*Watch, is func(*Watch) bool) (those, others []*Watch) {
+	for _, watch := range all {
+		if is(watch) {
+			those = append(those, watch)
+		} else {
+			others = append(others, watch)
+		}
+	}
+	return those, others
 }
 
 func merged(all ...Exceptions) Exceptions {

@@ -23,7 +23,7 @@ func scripted(t *testing.T, c *Client, scripts map[string][]Line) (*World, *Scri
 	if c.HTTP {
 		to = s.HTTP
 	}
-	w := &World{T: t, Client: c, Proxy: NewProxy(t, to), Writer: NewWriter(t, "", "")}
+	w := &World{T: t, Client: c, Proxy: NewProxy(t, to), Writer: NewWriter(t, "", ""), Heartbeat: "1s"}
 	w.StartDriver()
 	return w, s
 }

@@ -140,6 +140,30 @@ func (d *Driver) wait(limit time.Duration, is func() bool) bool {
 	return true
 }
 
+// progress waits until something is so, as long as the driver tells events of a watch: at
+// most so long between two. A watch that tells the same without an end is given up, too.
+func (d *Driver) progress(limit time.Duration, id string, is func() bool) bool {
+	told := func() (n int) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, r := range d.reports[id] {
+			if r.Event != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for end := time.Now().Add(6 * limit); ; {
+		before := told()
+		if d.wait(limit, is) {
+			return true
+		}
+		if told() == before || time.Now().After(end) {
+			return false
+		}
+	}
+}
+
 // Send gives it a command.
 func (d *Driver) Send(command map[string]any) {
 	d.t.Helper()
@@ -173,18 +197,25 @@ func (d *Driver) Asked() int {
 // Call makes a unary call and gives its answer.
 func (d *Driver) Call(command map[string]any) Report {
 	d.t.Helper()
+	answer, ok := d.call(command)
+	if !ok {
+		d.t.Fatalf("there was no answer to %v; the driver said:\n%s", command, d.Log())
+	}
+	return answer
+}
+
+func (d *Driver) call(command map[string]any) (answer Report, ok bool) {
+	d.t.Helper()
 	d.mu.Lock()
 	d.calls++
 	n := d.calls
 	d.mu.Unlock()
 	command["n"] = n
 	d.Send(command)
-	if !d.wait(readyTime, func() bool { _, ok := d.answers[n]; return ok }) {
-		d.t.Fatalf("there was no answer to %v; the driver said:\n%s", command, d.Log())
-	}
+	ok = d.wait(readyTime, func() bool { _, ok := d.answers[n]; return ok })
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.answers[n]
+	return d.answers[n], ok
 }
 
 // Log is what it has written to its standard error.

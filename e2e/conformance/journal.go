@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type Value struct {
 type Journal struct {
 	mu      sync.Mutex
 	changes []Change
+	forms   map[string]string // by what plain was asked for: many watches tell the same
 }
 
 // Add appends changes of one revision.
@@ -38,6 +40,21 @@ func (j *Journal) Changes() []Change {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clip(j.changes)
+}
+
+// plain is the function plain, for values that are told again and again.
+func (j *Journal) plain(text json.RawMessage) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	form, ok := j.forms[string(text)]
+	if !ok {
+		if j.forms == nil {
+			j.forms = map[string]string{}
+		}
+		form = plain(text)
+		j.forms[string(text)] = form
+	}
+	return form
 }
 
 // Last is the last revision.

@@ -51,7 +51,7 @@ func (l *Ledger) Tell(e *Event) error {
 	default:
 		return fmt.Errorf("there is no kind %q", e.Kind)
 	}
-	data := plain(e.Data)
+	data := l.Journal.plain(e.Data)
 	if (e.Kind == "PRESENT") != (data != "") {
 		return fmt.Errorf("a %s with the value %q", e.Kind, data)
 	}

@@ -28,6 +28,8 @@ type World struct {
 
 	// Clock is the driver's time of day. nil: that of the machine.
 	Clock *WallClock
+	// Heartbeat is what watches ask for; silence_limit is twice as long.
+	Heartbeat string
 	// Secrets must not be in the driver's log.
 	Secrets []string
 	watches []*Watch
@@ -39,6 +41,7 @@ type Setup struct {
 	Args       []string // of the node
 	Flags      []string // of the driver
 	Collection string   // Default: notes
+	Heartbeat  string   // that watches ask for. Default: 1s
 	Node       *process.Server
 	Clock      *WallClock
 	Later      bool // the driver is started by the scenario
@@ -51,6 +54,9 @@ func NewWorld(t *testing.T, c *Client, s Setup) *World {
 	if s.Collection == "" {
 		s.Collection = "notes"
 	}
+	if s.Heartbeat == "" {
+		s.Heartbeat = "1s"
+	}
 	if s.Node == nil {
 		s.Node = process.Start(t, process.Options{Args: append([]string{"--heartbeat", "1s"}, s.Args...)})
 	}
@@ -58,7 +64,7 @@ func NewWorld(t *testing.T, c *Client, s Setup) *World {
 	if c.HTTP {
 		to = s.Node.HTTP
 	}
-	w := &World{T: t, Client: c, Node: s.Node, Proxy: NewProxy(t, to), Writer: NewWriter(t, s.Node.URL(""), s.Collection), Clock: s.Clock}
+	w := &World{T: t, Client: c, Node: s.Node, Proxy: NewProxy(t, to), Writer: NewWriter(t, s.Node.URL(""), s.Collection), Clock: s.Clock, Heartbeat: s.Heartbeat}
 	if !s.Later {
 		w.StartDriver(s.Flags...)
 	}
@@ -136,7 +142,7 @@ type Options struct {
 // Open opens a watch.
 func (w *World) Open(id string, o Options) *Watch {
 	w.T.Helper()
-	request := map[string]any{"parent": w.Collection, "heartbeat": "1s"}
+	request := map[string]any{"parent": w.Collection, "heartbeat": w.Heartbeat}
 	if o.Every {
 		request["delivery"] = "EVERY_CHANGE"
 	}
@@ -212,6 +218,16 @@ func (w *Watch) States() (states []string) {
 	return states
 }
 
+// Course gives the states that it went through, each with its cause.
+func (w *Watch) Course() (course []string) {
+	for i, r := range w.Reports() {
+		if r.State != "" {
+			course = append(course, fmt.Sprintf("%d %s (%s)", i, r.State, r.Cause))
+		}
+	}
+	return course
+}
+
 // Has says whether it ever was in a state.
 func (w *Watch) Has(state string) bool { return slices.Contains(w.States(), state) }
 
@@ -274,13 +290,13 @@ func (w *World) Settle(watches []*Watch) {
 	w.settle(watches)
 }
 
-// settle waits until all watches know what their journals have.
+// settle waits until all watches know what their journals have. None may tell nothing for
+// settleTime before it does.
 func (w *World) settle(watches []*Watch) {
 	w.T.Helper()
-	deadline := time.Now().Add(settleTime)
 	for _, watch := range watches {
 		var err error
-		ok := watch.driver.wait(time.Until(deadline), func() bool {
+		ok := watch.driver.progress(settleTime, watch.ID, func() bool {
 			err = watch.take(watch.driver.reports[watch.ID])
 			return err != nil || watch.whole() == nil
 		})
@@ -319,6 +335,10 @@ func (w *World) Poll(watches []*Watch, every time.Duration) (stop func()) {
 					w.Driver.Send(map[string]any{"op": "dump", "id": watch.ID})
 				}
 			}
+			// A driver that is slow is not given more than it can do.
+			if _, ok := w.Driver.call(map[string]any{"op": "asked"}); !ok {
+				return // the scenario finds out
+			}
 		}
 	}()
 	return func() {
@@ -356,7 +376,7 @@ func (w *Watch) take(reports []Report) error {
 // change takes what a mirror's callback was told: the value before must be what was told
 // last, and what is told must be a change that was written.
 func (w *Watch) change(e *Event) error {
-	before, after := plain(e.Before), plain(e.Data)
+	before, after := w.Ledger.Journal.plain(e.Before), w.Ledger.Journal.plain(e.Data)
 	if e.Kind == "SYNCED" {
 		return nil // its first state is complete
 	}
@@ -441,7 +461,7 @@ func (w *World) consistent(watch *Watch, dump *Dump) bool {
 	w.T.Helper()
 	held := map[string]Value{}
 	for name, r := range dump.Resources {
-		held[name] = Value{r.Revision, plain(r.Data)}
+		held[name] = Value{r.Revision, watch.Ledger.Journal.plain(r.Data)}
 	}
 	want := at(watch.Ledger.Journal.Changes(), dump.Revision)
 	if !same(held, want) {
