@@ -179,11 +179,18 @@ func TestOffline_TenThousandChanges(t *testing.T) {
 // many writes so many changes of so many names, with values of about so many bytes.
 func (w *World) many(changes, names, size int) {
 	w.T.Helper()
+	w.manyWithin(time.Hour, changes, names, size)
+}
+
+// manyWithin is many, but that it stops after some time. It gives how many changes it has made.
+func (w *World) manyWithin(limit time.Duration, changes, names, size int) (n int) {
+	w.T.Helper()
+	began := time.Now()
 	filler := make([]byte, size)
 	for i := range filler {
 		filler[i] = byte('a' + i%23)
 	}
-	for n := 0; n < changes; {
+	for n < changes && time.Since(began) < limit {
 		batch := map[string]any{}
 		for range min(50, changes-n) {
 			value := Note(n)
@@ -195,4 +202,5 @@ func (w *World) many(changes, names, size int) {
 		}
 		w.Write(batch)
 	}
+	return n
 }

@@ -11,11 +11,13 @@ import (
 	"github.com/watchroute/watchroute/e2e/hostile"
 )
 
-// A program that does not ask for events while 10,000 changes of 2 KB come costs its
+// A program that does not ask for events while up to 10,000 changes of 2 KB come costs its
 // process little, hears all of EVERY_CHANGE, and of LATEST what is left when it goes on.
 func TestProgram_IsSlow(t *testing.T) {
 	EachClient(t, func(t *testing.T, c *Client) {
-		w := NewWorld(t, c, Setup{})
+		// A node whose watches all catch up at once may be silent on each for some seconds.
+		w := NewWorld(t, c, Setup{Heartbeat: "5s"})
+		const silenceLimit = 10 * time.Second
 		w.Put("before", Note(0))
 		all := w.OpenAll()
 		w.Live(all, settleTime)
@@ -30,12 +32,13 @@ func TestProgram_IsSlow(t *testing.T) {
 		}
 		before, _ := process.Memory()
 		w.Pause(all)
-		const changes = 10_000
-		w.many(changes, 100, 2000)
-		time.Sleep(3 * time.Second) // longer than silence_limit, and than what is under way takes
+		paused := time.Now()
+		// The node drops who takes nothing for 30 s: on a busy machine there are fewer changes.
+		changes := w.manyWithin(15*time.Second, 10_000, 100, 2000)
+		time.Sleep(max(3*time.Second, time.Until(paused.Add(silenceLimit+2*time.Second)))) // and longer than what is under way takes
 		after, _ := process.Memory()
 		t.Logf("resident: %d MiB before, %d MiB with %d MiB of changes for each of %d watches", before>>20, after>>20, changes*2000>>20, len(all))
-		if grown := after - before; grown > 48<<20 {
+		if grown := after - before; grown > 32<<20 {
 			t.Errorf("the driver has grown by %d MiB", grown>>20)
 		}
 		for _, watch := range all {
@@ -45,9 +48,13 @@ func TestProgram_IsSlow(t *testing.T) {
 			w.Driver.Send(map[string]any{"op": "go", "id": watch.ID})
 		}
 		w.Settle(all)
-		anywhere, stayed := 0, false // of those whose connection stayed: who comes back is not told how much was folded
+		anywhere := 0
 		for _, watch := range all {
-			if watch.Mirror || watch.Ledger.Every {
+			stayed := len(watch.States()) == 3
+			if !stayed && watch.Via != "ladder" {
+				t.Errorf("%s did not stay on its connection when its program went on: %v\n%s", watch.ID, watch.Course(), watch.tail())
+			}
+			if watch.Mirror || watch.Ledger.Every || !stayed { // who comes back is not told how much was folded
 				continue
 			}
 			told, folded := 0, 0
@@ -56,17 +63,13 @@ func TestProgram_IsSlow(t *testing.T) {
 					told, folded = told+1, folded+e.Coalesced
 				}
 			}
-			if len(watch.States()) != 3 {
-				continue
-			}
-			stayed = true
 			if told+folded != changes {
 				t.Errorf("%s: %d events and %d changes that were folded into them are not the %d that there were", watch.ID, told, folded, changes)
 			}
 			t.Logf("%s: %d events, %d folded", watch.ID, told, folded)
 			anywhere += folded // what fits into the buffers of sockets is told one by one
 		}
-		if stayed && anywhere == 0 {
+		if anywhere == 0 {
 			t.Error("nothing was folded")
 		}
 	})
