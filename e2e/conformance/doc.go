@@ -8,7 +8,8 @@
 // a watch follow each other as docs/clients.md draws it; a World does both for every watch
 // when its test ends, and looks through the driver's log for values and credentials.
 //
-// A driver may have a [WallClock], a time of day of its own that a scenario sets.
+// Where a node cannot be had that says what a scenario needs, such as one of a newer
+// contract, [Scripted] plays one. A driver may have a [WallClock], a time of day of its own that a scenario sets.
 //
 // Tests run beside each other, as most of them wait for silence. A client whose driver or
 // runtime is not there is skipped with the reason. WATCHROUTE_CONFORMANCE=full cuts each

@@ -170,7 +170,7 @@ func (w *World) Open(id string, o Options) *Watch {
 	}
 	if o.Store != "" {
 		command["store"] = o.Store
-		watch.Allowed = fromStore
+		maps.Copy(watch.Allowed, fromStore)
 	}
 	w.watches = append(w.watches, watch)
 	w.Driver.Send(command)
