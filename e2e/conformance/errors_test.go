@@ -5,12 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"testing"
 	"time"
 )
-
-func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // final says with what a watch must have ended.
 func (w *World) final(watch *Watch, code, reason string) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,8 @@ import (
 
 	watchroutev1 "github.com/watchroute/watchroute/gen/go/watchroute/v1"
 )
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // Line is one message of a script, in both forms that travel.
 type Line struct {
