@@ -21,11 +21,12 @@
 // Events come in the order of the contract. A watch reads when the program asks for the
 // next event, in the program's goroutine: a program that is slow makes the server fold
 // changes, or keep them in its log (see [EveryChange]), and nothing is buffered beyond
-// the windows of the transport and one message. A watch starts no goroutine of its own,
-// but that of a gRPC stream, and those of the client's session if [WithSession] is
-// given; all end with the loop or with ctx. A [Mirror] has one goroutine, until it is
-// closed. A [Client], a [Mirror] and the functions of this package may be used from
-// several goroutines at a time; the sequence of one watch from one.
+// the windows of the transport and one message; see also [Batches]. A watch starts no
+// goroutine of its own, but that of a gRPC stream, and those of the client's session if
+// [WithSession] is given; one in batches has one more. All end with the loop or with ctx.
+// A [Mirror] has one goroutine, until it is closed. A [Client], a [Mirror] and the
+// functions of this package may be used from several goroutines at a time; the sequence of
+// one watch from one.
 //
 // What a watch, a read or a mirror hands out is the program's own.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	watchroute "github.com/watchroute/watchroute/clients/go"
 	shopv1 "github.com/watchroute/watchroute/gen/go/shop/v1"
@@ -48,6 +49,45 @@ func ExampleWatch() {
 	// orders/42 ORDER_STATUS_UNSPECIFIED
 	// that is all, changes follow
 	// orders/42 SHIPPED
+}
+
+// A page that is drawn at most ten times in a second, however often things change.
+func ExampleBatches() {
+	address, stop := exampleServer()
+	defer stop()
+	client, err := watchroute.Dial(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	for i := range 3 {
+		if _, err := watchroute.Put(ctx, client, fmt.Sprint("notes/", i), map[string]int{"n": i}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	notes := map[string]int{}
+	for batch, err := range watchroute.Batches[map[string]int](ctx, client, "notes", 100*time.Millisecond) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, event := range batch {
+			switch event.Kind {
+			case watchroute.Present:
+				notes[event.Name] = event.Value["n"]
+			case watchroute.Absent:
+				delete(notes, event.Name)
+			case watchroute.Reset:
+				clear(notes)
+			}
+		}
+		if batch[len(batch)-1].Kind == watchroute.Synced {
+			fmt.Println(notes)
+			break
+		}
+	}
+	// Output:
+	// map[notes/0:0 notes/1:1 notes/2:2]
 }
 
 func ExampleNewMirror() {

@@ -55,29 +55,15 @@ type fold struct {
 
 // next gives the next change. An error is final, and was noted by the follower.
 func (f *fold) next(ctx context.Context) (change, error) {
-	if c := f.also; c.kind != 0 {
-		f.also = change{}
-		f.follower.counters.Events.Add(1)
-		return c, nil
-	}
 	for {
-		if ctx.Err() != nil {
+		if f.also.kind == 0 && ctx.Err() != nil {
 			if len(f.events) == 0 {
 				f.follower.finish()
 			}
 			return change{}, f.fail(ended(ctx))
 		}
-		for len(f.events) > 0 {
-			e := f.events[0]
-			f.events = f.events[1:]
-			c, tell, err := f.event(e)
-			if err != nil {
-				return change{}, f.fail(err)
-			}
-			if tell {
-				f.follower.counters.Events.Add(1)
-				return c, nil
-			}
+		if c, tell, err := f.here(); tell || err != nil {
+			return c, err
 		}
 		if f.message != nil && !f.over {
 			f.over = true
@@ -98,6 +84,27 @@ func (f *fold) next(ctx context.Context) (change, error) {
 			return c, nil
 		}
 	}
+}
+
+// here gives the next change of the message that is here already, if there is one.
+func (f *fold) here() (c change, tell bool, err error) {
+	if c := f.also; c.kind != 0 {
+		f.also = change{}
+		f.follower.counters.Events.Add(1)
+		return c, true, nil
+	}
+	for len(f.events) > 0 {
+		e := f.events[0]
+		f.events = f.events[1:]
+		if c, tell, err = f.event(e); err != nil {
+			return change{}, false, f.fail(err)
+		}
+		if tell {
+			f.follower.counters.Events.Add(1)
+			return c, true, nil
+		}
+	}
+	return change{}, false, nil
 }
 
 // fail ends the watch with an error of the client's own.

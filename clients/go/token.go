@@ -82,6 +82,9 @@ type keeper struct {
 	token string
 	due   bool // token is not saved, and timer runs
 	timer *time.Timer
+	// Of batches: while held, the program has not finished with what comes before later.
+	held  bool
+	later *string // nil: token is the last
 }
 
 func (k *keeper) load(ctx context.Context) string {
@@ -95,10 +98,18 @@ func (k *keeper) load(ctx context.Context) string {
 	return token
 }
 
-// keep saves a token soon.
+// keep saves a token soon; while it is held, once it is released.
 func (k *keeper) keep(token string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.held {
+		k.later = &token
+		return
+	}
+	k.keepLocked(token)
+}
+
+func (k *keeper) keepLocked(token string) {
 	k.token = token
 	if k.due {
 		return
@@ -108,6 +119,33 @@ func (k *keeper) keep(token string) {
 		k.timer = time.AfterFunc(saveEvery, k.save)
 	} else {
 		k.timer.Reset(saveEvery)
+	}
+}
+
+// hold lets tokens wait, as the program has not finished with what comes before them. A
+// token that was dropped is dropped at once if that is about to be told.
+func (k *keeper) hold(reset bool) {
+	k.mu.Lock()
+	k.held = true
+	drop := reset && k.later != nil && *k.later == ""
+	if drop {
+		k.later = nil
+		k.keepLocked("")
+	}
+	k.mu.Unlock()
+	if drop {
+		k.save()
+	}
+}
+
+// release lets tokens wait no longer.
+func (k *keeper) release() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.held = false
+	if k.later != nil {
+		k.keepLocked(*k.later)
+		k.later = nil
 	}
 }
 

@@ -107,6 +107,8 @@ func FailOnExpired() WatchOption {
 // KeepToken keeps the watch's token in a store under a key, and begins after the one that
 // is there. It is of use only to a program that keeps the state itself. Tokens are saved
 // within a second, and when the watch ends; a store that fails does not end the watch.
+// What the program has not finished with, as it did not ask for the next event or batch, is
+// told again after a restart.
 func KeepToken(store Store, key string) WatchOption {
 	return watchOption(func(c *watchConfig) { c.store, c.key = store, key })
 }
@@ -132,35 +134,59 @@ func Named(name string) WatchOption { return watchOption(func(c *watchConfig) { 
 // Watch watches a collection, such as "orders", or a resource, such as "orders/42". The
 // sequence tells the state and then its changes, until the program leaves the loop, ctx
 // ends, or the watch fails for good; the last two are yielded as an error: ctx's, an
-// [*Error], or [ErrClosed]. Each use of the sequence is a watch of its own.
+// [*Error], or [ErrClosed]. Each use of the sequence is a watch of its own. For programs
+// that want less than each event see [Batches].
 func Watch[T any](ctx context.Context, c *Client, target string, options ...WatchOption) iter.Seq2[Event[T], error] {
 	return func(yield func(Event[T], error) bool) {
-		shape := shapeOf[T]()
-		ctx, leave := c.attach(ctx)
-		defer leave()
-		f := &fold{form: shape.form}
-		follower, err := c.follow(ctx, target, options, f)
+		w, err := open[T](ctx, c, target, options)
 		if err != nil {
 			yield(Event[T]{}, err)
 			return
 		}
-		defer follower.end()
+		defer w.close()
 		for {
-			change, err := f.next(ctx)
-			if err != nil {
-				yield(Event[T]{}, err)
-				return
-			}
-			event, err := eventOf(shape, change, f.delta)
-			if err != nil {
-				yield(Event[T]{}, f.fail(err))
-				return
-			}
-			if !yield(event, nil) {
+			event, err := w.told(w.fold.next(w.ctx))
+			if !yield(event, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// watch is a watch whose events are of a program's type.
+type watch[T any] struct {
+	ctx   context.Context // ends with the client, too
+	leave func()
+	shape shape[T]
+	fold  *fold
+}
+
+func open[T any](ctx context.Context, c *Client, target string, options []WatchOption) (*watch[T], error) {
+	w := &watch[T]{shape: shapeOf[T]()}
+	w.ctx, w.leave = c.attach(ctx)
+	w.fold = &fold{form: w.shape.form}
+	if _, err := c.follow(w.ctx, target, options, w.fold); err != nil {
+		w.leave()
+		return nil, err
+	}
+	return w, nil
+}
+
+// told makes an event of a change.
+func (w *watch[T]) told(c change, err error) (Event[T], error) {
+	if err != nil {
+		return Event[T]{}, err
+	}
+	event, err := eventOf(w.shape, c, w.fold.delta)
+	if err != nil {
+		return Event[T]{}, w.fold.fail(err)
+	}
+	return event, nil
+}
+
+func (w *watch[T]) close() {
+	w.fold.follower.end()
+	w.leave()
 }
 
 // eventOf makes what a program is told.
