@@ -28,14 +28,17 @@ func (f messageForm) merge(old any, part *anypb.Any, paths []string) (any, error
 	return to.Interface(), nil
 }
 
-// mergePath makes one path of to what it is in from, whose value may be taken.
+// mergePath makes one path of to what it is in from, whose value may be taken. A field that
+// the program's contract does not have is one that a newer contract added: it is left out.
 func mergePath(to, from protoreflect.Message, path string) error {
 	whole := path
 	for {
 		name, rest, deeper := strings.Cut(path, ".")
 		field := to.Descriptor().Fields().ByName(protoreflect.Name(name))
 		switch {
-		case field == nil || deeper && (field.Message() == nil || field.IsList() || field.IsMap()):
+		case field == nil:
+			return nil
+		case deeper && (field.Message() == nil || field.IsList() || field.IsMap()):
 			return failure(codes.FailedPrecondition, ReasonWrongType, "%s has no field %q, which changed", to.Descriptor().FullName(), whole)
 		case !deeper && from.Has(field):
 			to.Set(field, from.Get(field))

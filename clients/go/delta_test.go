@@ -25,7 +25,9 @@ func TestMerge_ChangesWhatThePathsSay(t *testing.T) {
 		"further down":            {&shopv1.Order{Total: &shopv1.Money{Units: 4}}, []string{"total.units", "total.nanos"}, func(o *shopv1.Order) { o.Total.Units, o.Total.Nanos = 4, 0 }},
 		"cleared further down":    {&shopv1.Order{}, []string{"total.units", "total.nanos", "total.currency_code"}, func(o *shopv1.Order) { o.Total = &shopv1.Money{} }},
 		"a list":                  {&shopv1.Order{Items: []*shopv1.Item{{Sku: "c"}}}, []string{"items"}, func(o *shopv1.Order) { o.Items = []*shopv1.Item{{Sku: "c"}} }},
-		"what is not listed":      {&shopv1.Order{CustomerId: "8", OrderId: "9"}, []string{"customer_id"}, func(o *shopv1.Order) { o.CustomerId = "8" }},
+		"fields that are not known": {&shopv1.Order{CustomerId: "8", Total: &shopv1.Money{Units: 4}}, []string{"color", "color.hue", "total.tax", "location.floor", "customer_id"},
+			func(o *shopv1.Order) { o.CustomerId = "8" }},
+		"what is not listed": {&shopv1.Order{CustomerId: "8", OrderId: "9"}, []string{"customer_id"}, func(o *shopv1.Order) { o.CustomerId = "8" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			part, err := anypb.New(c.part)
@@ -43,8 +45,13 @@ func TestMerge_ChangesWhatThePathsSay(t *testing.T) {
 			}
 		})
 	}
+	if other, _ := anypb.New(&shopv1.Money{}); other != nil {
+		if _, err := shapeOf[*shopv1.Order]().merge(old, other, []string{"color"}); !HasReason(err, ReasonWrongType) {
+			t.Errorf("of another message: got %v", err)
+		}
+	}
 	part, _ := anypb.New(&shopv1.Order{})
-	for _, path := range []string{"color", "customer_id.x", "items.sku"} {
+	for _, path := range []string{"customer_id.x", "items.sku"} {
 		if _, err := shapeOf[*shopv1.Order]().merge(old, part, []string{path}); !HasReason(err, ReasonWrongType) {
 			t.Errorf("%s: got %v", path, err)
 		}

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -323,6 +325,38 @@ func TestWatch_EndsWhereTryingAgainIsOfNoUse(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWatch_AFieldThatANewerContractAddedIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		order := func(revision uint64, text string, paths ...string) *watchroutev1.Event {
+			value, err := proto.Marshal(&shopv1.Order{CustomerId: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			value = protowire.AppendString(protowire.AppendTag(value, 999, protowire.BytesType), "red") // color
+			e := present("a", revision, "")
+			e.Resource.Data = &anypb.Any{TypeUrl: "type.googleapis.com/shop.v1.Order", Value: value}
+			if len(paths) > 0 {
+				e.UpdatedFields = mask(paths)
+			}
+			return e
+		}
+		server := &scripted{scripts: []script{{says{started(snapshot, ""), events(1, "", order(1, "7")), snapshotEnd(1, "t1"),
+			events(2, "t2", order(2, "", "color")), events(3, "t3", order(3, "8", "customer_id", "color"))}, nil}}, over: func() {}}
+		client := watchroute.New(server.conn())
+		defer client.Close()
+		var told []string
+		for event, err := range watchroute.Watch[*shopv1.Order](t.Context(), client, "notes", watchroute.Delta()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told = append(told, event.Value.GetCustomerId()); event.Revision == 3 {
+				break
+			}
+		}
+		expect(t, told, "7", "", "7", "8")
+	})
 }
 
 func TestWatch_APageInThePlaceOfAServerThatWasThereIsTriedAgain(t *testing.T) {
