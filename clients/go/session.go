@@ -22,7 +22,7 @@ const (
 )
 
 // sessions is the transport on which the watches of a client share streams: one, but that
-// a stream which is full or drained gets a successor.
+// a stream which is full, drained or silent for one of them gets a successor.
 type sessions struct {
 	client  *Client
 	wallet  *wallet
@@ -59,6 +59,9 @@ func (s *sessions) open(ctx context.Context, r *watchroutev1.WatchRequest) (stre
 	select {
 	case <-m.session.ready:
 	case <-ctx.Done():
+		if errors.Is(context.Cause(ctx), errSilent) {
+			s.retire(m.session, nil)
+		}
 		return nil, ctx.Err()
 	}
 	// What fails here is told by Recv, once it is known why.
@@ -139,9 +142,6 @@ func (x *session) run() {
 	renewal := &renewal{session: x}
 	err := x.receive(renewal)
 	renewal.stop()
-	if cause := context.Cause(x.ctx); errors.Is(cause, errSilent) {
-		err = errSilent
-	}
 	s := x.owner
 	x.mu.Lock()
 	rests := x.rests
@@ -361,10 +361,13 @@ func (m *member) take() (r *watchroutev1.WatchResponse, grant int, err error) {
 	return r, grant, nil
 }
 
-// silent ends the session: the connection is broken for all.
+// silent lets nobody join the session any more: its connection may be broken. The others
+// stay as long as they hear something.
 func (m *member) silent() {
-	m.session.line.leave()
-	m.session.cancel(errSilent)
+	m.session.owner.retire(m.session, nil)
+	if line := m.session.line; line != nil {
+		line.leave()
+	}
 }
 
 // leave takes the member out of its session.

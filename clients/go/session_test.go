@@ -297,19 +297,68 @@ func TestSession_ACredentialThatExpiredIsReplacedAtOnce(t *testing.T) {
 	}, provider)
 }
 
-func TestSession_SilenceOfOneIsTheEndOfAll(t *testing.T) {
+func TestSession_AWatchThatIsSilentGoesToAnotherOneAndTheOthersStay(t *testing.T) {
+	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
+		one, two := listen(t, c), listen(t, c)
+		s.said()
+		for revision := uint64(2); revision <= 5; revision++ {
+			time.Sleep(10 * time.Second)
+			s.line(0).send(says{bookmark(revision, "t5")}.to("2"))
+		}
+		if log := s.said(); len(log) != 3 || log[0] != "30s: 0 cancel 1" || !strings.HasSuffix(log[1], ": 1 begins ") || !strings.HasSuffix(log[2], ": 1 open 1 t1") {
+			t.Errorf("%q", log)
+		}
+		three := listen(t, c)
+		expect(t, s.said(), "40s: 1 open 2 SNAPSHOT")
+		s.line(0).send(says{events(6, "t6", present("a", 6, "6"))}.to("2"))
+		s.line(1).send(says{events(6, "t6", present("a", 6, "6"))}.to("1", "2"))
+		for _, l := range []*listener{one, two, three} {
+			expect(t, l.heard(), append(startTold, "a@6 6")...)
+		}
+		// The first session ends with the last of its watches.
+		two.cancel()
+		<-s.line(0).done
+	})
+}
+
+func TestSession_ThatIsSilentForAllEnds(t *testing.T) {
 	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
 		listen(t, c)
 		time.Sleep(10 * time.Second)
 		listen(t, c)
 		s.said()
-		time.Sleep(21 * time.Second)
-		// Whether the one that was silent still says that it leaves is of no account.
-		log := slices.DeleteFunc(s.said(), func(line string) bool { return strings.Contains(line, "cancel") })
-		if len(log) != 3 || log[0] != "30s: 1 begins " && log[0] != "31s: 1 begins " {
-			t.Errorf("%q", log)
+		<-s.line(0).done
+		time.Sleep(time.Second)
+		var log []string
+		for _, line := range s.said() {
+			_, line, _ = strings.Cut(line, ": ") // the times are random
+			if !strings.Contains(line, "cancel") {
+				log = append(log, line)
+			}
 		}
+		expect(t, log, "1 begins ", "1 open 1 t1", "1 open 2 t1")
 	})
+}
+
+// A session that does not even begin is silent, too.
+func TestSession_ThatDoesNotBeginIsJoinedByNobody(t *testing.T) {
+	asked := 0
+	provider := watchroute.WithCredential(func(ctx context.Context, _ bool) (string, error) {
+		if asked++; asked == 1 {
+			<-ctx.Done()
+		}
+		return "", ctx.Err()
+	})
+	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
+		one := listen(t, c)
+		time.Sleep(29 * time.Second)
+		two := listen(t, c)
+		time.Sleep(2 * time.Second)
+		expect(t, one.heard(), startTold...)
+		expect(t, two.heard())
+		time.Sleep(29 * time.Second)
+		expect(t, two.heard(), startTold...)
+	}, provider)
 }
 
 func TestSession_GoesToAnotherOneAfterADrain(t *testing.T) {
