@@ -28,7 +28,7 @@ func (drained) Error() string { return "the server is going away" }
 // session's, for all of its watches.
 type planned struct {
 	error
-	until time.Time
+	until time.Time // of the monotonic clock
 	final bool
 }
 

@@ -33,15 +33,29 @@ func (r *renewal) present(credential string) {
 		Authenticate: &watchroutev1.Authenticate{Credential: credential}}})
 }
 
-// plan plans the next renewal.
+// renewIn gives when to renew a credential of which so much time is left; none: the stream
+// will end with CREDENTIAL_EXPIRED and come back.
+func renewIn(left time.Duration) (wait time.Duration, plan bool) {
+	if left <= 0 {
+		return 0, false
+	}
+	wait = left / 2
+	if left >= 2*renewalAhead {
+		wait = min(left/10*9, left-renewalAhead)
+	}
+	return max(wait, renewalPause), true
+}
+
+// plan plans the next renewal. When a credential expires is the only time of a wall clock
+// that this package uses, and it is looked at once, when the server has told it: wherever
+// a clock jumps to, a renewal that is planned comes, and they are a second apart.
 func (r *renewal) plan(expires *timestamppb.Timestamp) {
 	if expires == nil {
 		return
 	}
-	left := time.Until(expires.AsTime())
-	after := max(min(left/10*9, left-renewalAhead), renewalPause)
-	if after >= left {
-		return // the stream will end with CREDENTIAL_EXPIRED
+	after, plan := renewIn(time.Until(expires.AsTime()))
+	if !plan {
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

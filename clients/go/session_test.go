@@ -24,7 +24,7 @@ import (
 // switchboard is a server of sessions. Each watch that is opened is told `start`, or that
 // it was resumed; all else says the test.
 type switchboard struct {
-	expires time.Duration // of a credential that is presented; 0: never
+	expires time.Duration // of a credential that is presented, by the client's clock; 0: never
 
 	mu       sync.Mutex
 	sessions []*line
@@ -66,7 +66,7 @@ func (s *switchboard) conn() *fake {
 				s.mu.Unlock()
 				if r.GetAuthenticate() != nil {
 					answer := &watchroutev1.Authenticated{}
-					if s.expires > 0 {
+					if s.expires != 0 {
 						answer.ExpireTime = timestamppb.New(time.Now().Add(s.expires))
 					}
 					send(&watchroutev1.SessionResponse{Body: &watchroutev1.SessionResponse_Authenticated{Authenticated: answer}})
@@ -280,6 +280,40 @@ func TestSession_IsRenewedInPlace(t *testing.T) {
 		expect(t, s.said(), "0s: 0 begins Bearer 1", "0s: 0 authenticate 1", "0s: 0 open 1 SNAPSHOT", "1m30s: 0 authenticate 2", "3m0s: 0 authenticate 3")
 		expect(t, l.heard(), startTold...)
 	}, provider)
+}
+
+// Whatever the client's clock says, a credential is renewed at most once in a second.
+func TestSession_AClockThatIsWrongMakesNoHaste(t *testing.T) {
+	for name, clock := range map[string]struct {
+		expires time.Duration
+		renewed int // in nine seconds and a half
+	}{
+		"ahead by a little": {300 * time.Millisecond, 9},
+		"ahead":             {-time.Hour, 0},
+		"behind":            {1000 * time.Hour, 0},
+		"right":             {6 * time.Second, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			provider := watchroute.WithCredential(func(context.Context, bool) (string, error) {
+				n++
+				return fmt.Sprint(n), nil
+			})
+			exchange(t, &switchboard{expires: clock.expires}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
+				l := listen(t, c)
+				time.Sleep(9500 * time.Millisecond)
+				if log := s.said(); len(log) != 3+clock.renewed {
+					t.Errorf("%q", log)
+				}
+				// The server's clock decides. What comes back does so at once, once.
+				s.line(0).cut <- withDetails(codes.Unauthenticated, "CREDENTIAL_EXPIRED")
+				if log := s.said(); len(log) != 3 || log[0] != fmt.Sprintf("9s: 1 begins Bearer %d", clock.renewed+2) || log[2] != "9s: 1 open 1 t1" {
+					t.Errorf("%q", log)
+				}
+				expect(t, l.heard(), startTold...)
+			}, provider)
+		})
+	}
 }
 
 func TestSession_ACredentialThatExpiredIsReplacedAtOnce(t *testing.T) {
