@@ -12,7 +12,8 @@ import (
 )
 
 // Store keeps the tokens of watches across restarts of a program. Several watches may use
-// it at a time, each with a key of its own.
+// it at a time, each with a key of its own. A save may take 5 s, and the watch goes on
+// meanwhile: but for one that drops the token before a Reset is told, and the last one.
 type Store interface {
 	// Load gives the token that was saved last; "" where there is none.
 	Load(ctx context.Context, key string) (string, error)
@@ -71,20 +72,30 @@ const (
 	saveTime = 5 * time.Second
 )
 
-// keeper saves the tokens of one watch.
+// keeper saves the tokens of one watch. A save that failed is tried again after a second,
+// and when the watch ends.
 type keeper struct {
 	store    Store
 	key      string
 	counters *Counters
 	log      *slog.Logger
 
-	mu    sync.Mutex
-	token string
-	due   bool // token is not saved, and timer runs
-	timer *time.Timer
+	saving chan struct{} // has one while nobody saves; taken before mu
+
+	mu     sync.Mutex
+	token  string
+	due    bool // token is not saved, and timer runs
+	timer  *time.Timer
+	closed bool
 	// Of batches: while held, the program has not finished with what comes before later.
 	held  bool
 	later *string // nil: token is the last
+}
+
+func newKeeper(store Store, key string, counters *Counters, log *slog.Logger) *keeper {
+	k := &keeper{store: store, key: key, counters: counters, log: log, saving: make(chan struct{}, 1)}
+	k.saving <- struct{}{}
+	return k
 }
 
 func (k *keeper) load(ctx context.Context) string {
@@ -156,20 +167,53 @@ func (k *keeper) drop() {
 }
 
 // close saves what is not saved.
-func (k *keeper) close() { k.save() }
+func (k *keeper) close() {
+	k.mu.Lock()
+	k.closed = true
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	k.mu.Unlock()
+	<-k.saving
+	defer func() { k.saving <- struct{}{} }()
+	k.write()
+}
 
 func (k *keeper) save() {
+	<-k.saving
+	defer func() { k.saving <- struct{}{} }()
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.due {
+	closed := k.closed
+	k.mu.Unlock()
+	if !closed {
+		k.write()
+	}
+}
+
+// write is called by who took saving.
+func (k *keeper) write() {
+	k.mu.Lock()
+	token, due := k.token, k.due
+	k.due = false
+	k.mu.Unlock()
+	if !due {
 		return
 	}
-	k.due = false
-	k.timer.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	if err := k.store.Save(ctx, k.key, k.token); err != nil {
-		k.failed("a token cannot be saved", err)
+	err := k.store.Save(ctx, k.key, token)
+	if err == nil {
+		return
+	}
+	k.failed("a token cannot be saved", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.due {
+		return // there is another one by now
+	}
+	k.due = true
+	if !k.closed {
+		k.timer.Reset(saveEvery)
 	}
 }
 

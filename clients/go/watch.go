@@ -106,7 +106,8 @@ func FailOnExpired() WatchOption {
 
 // KeepToken keeps the watch's token in a store under a key, and begins after the one that
 // is there. It is of use only to a program that keeps the state itself. Tokens are saved
-// within a second, and when the watch ends; a store that fails does not end the watch.
+// within a second, and when the watch ends; a store that fails does not end the watch, and
+// is tried again after a second.
 // What the program has not finished with, as it did not ask for the next event or batch, is
 // told again after a restart.
 func KeepToken(store Store, key string) WatchOption {
@@ -275,7 +276,7 @@ func (c *Client) follow(ctx context.Context, target string, options []WatchOptio
 	}
 	f.retry = retry{first: c.config.first, most: c.config.most, failFast: cfg.failFast, wallet: w}
 	if cfg.store != nil {
-		f.tokens = &keeper{store: cfg.store, key: cfg.key, counters: cfg.counters, log: c.config.log}
+		f.tokens = newKeeper(cfg.store, cfg.key, cfg.counters, c.config.log)
 		f.token = f.tokens.load(ctx)
 	}
 	if fold != nil {

@@ -475,6 +475,74 @@ func TestWatch_AStoreThatFailsEndsNothing(t *testing.T) {
 	})
 }
 
+func TestWatch_ASaveThatFailedIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &memory{}, newTap()
+		ctx, cancel := context.WithCancel(t.Context())
+		client := watchroute.New(p.conn())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range watchroute.Watch[json.RawMessage](ctx, client, "notes", watchroute.KeepToken(store, "k")) {
+			}
+		}()
+		expectSaves := func(want string, most int) {
+			t.Helper()
+			synctest.Wait()
+			if token, saves := store.saved(); token != want || saves != most {
+				t.Errorf("after %d saves the token is %q, expected %q after %d", saves, token, want, most)
+			}
+		}
+		store.fail(errors.New("full"))
+		time.Sleep(3 * time.Second)
+		expectSaves("", 3)
+		p.say <- events(2, "t2", present("a", 2, `2`))
+		store.fail(nil)
+		time.Sleep(time.Second)
+		expectSaves("t2", 4)
+		time.Sleep(10 * time.Second)
+		expectSaves("t2", 4)
+		store.fail(errors.New("full"))
+		p.say <- bookmark(3, "t3")
+		time.Sleep(1500 * time.Millisecond)
+		expectSaves("t2", 5)
+		store.fail(nil)
+		cancel()
+		<-done
+		expectSaves("t3", 6)
+		_ = client.Close()
+	})
+}
+
+func TestWatch_GoesOnWhileAStoreIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, p := &memory{slow: 4 * time.Second}, newTap()
+		ctx, cancel := context.WithCancel(t.Context())
+		client := watchroute.New(p.conn())
+		var counters watchroute.Counters
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range watchroute.Watch[json.RawMessage](ctx, client, "notes", watchroute.KeepToken(store, "k"), watchroute.CountIn(&counters)) {
+			}
+		}()
+		time.Sleep(1500 * time.Millisecond) // the save of t1 has begun
+		for revision := uint64(2); revision <= 9; revision++ {
+			p.say <- events(revision, fmt.Sprint("t", revision), present("a", revision, `2`))
+		}
+		synctest.Wait()
+		if n := counters.Events.Load(); n != 10 {
+			t.Errorf("%d events were told while the store saved", n)
+		}
+		cancel()
+		<-done
+		if token, saves := store.saved(); token != "t9" || saves != 2 {
+			t.Errorf("after %d saves the token is %q", saves, token)
+		}
+		_ = client.Close()
+	})
+}
+
 func TestWatch_ClosingTheClientEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &scripted{scripts: []script{{start, nil}}}
@@ -492,11 +560,18 @@ func TestWatch_ClosingTheClientEndsIt(t *testing.T) {
 
 // memory is a store of one token.
 type memory struct {
-	err error
+	slow time.Duration
 
 	mu    sync.Mutex
+	err   error
 	token string
 	saves int
+}
+
+func (m *memory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
 }
 
 func (m *memory) Load(context.Context, string) (string, error) {
@@ -506,10 +581,12 @@ func (m *memory) Load(context.Context, string) (string, error) {
 }
 
 func (m *memory) Save(_ context.Context, _, token string) error {
+	time.Sleep(m.slow)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.saves++
-	m.token = token
+	if m.saves++; m.err == nil {
+		m.token = token
+	}
 	return m.err
 }
 
