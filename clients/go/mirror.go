@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -22,20 +23,26 @@ import (
 type Mirror[T any] struct {
 	shape      shape[T]
 	collection string
-	changed    func(Change[T])
 	cancel     context.CancelFunc
 	done       chan struct{} // closed when the goroutine has ended
 	synced     chan struct{} // closed when there is a state
 
-	mu       sync.RWMutex
-	entries  map[string]*entry
-	order    []string // the names, sorted; nil: not sorted yet
-	indexes  map[string]*index[T]
-	revision uint64
-	live     time.Time
-	state    State
-	err      error
-	waiters  []waiter
+	mu        sync.RWMutex
+	entries   map[string]*entry
+	order     []string // the names, sorted; nil: not sorted yet
+	indexes   map[string]*index[T]
+	revision  uint64
+	live      time.Time
+	state     State
+	err       error
+	waiters   []waiter
+	listeners []*listener[T] // never changed, but replaced
+}
+
+// listener is a callback for changes.
+type listener[T any] struct {
+	f       func(Change[T])
+	stopped atomic.Bool
 }
 
 // MirrorConfig is what a mirror does beyond keeping a copy.
@@ -43,9 +50,8 @@ type MirrorConfig[T any] struct {
 	// Indexes are functions from a resource to keys by which ByIndex finds it, under a name
 	// each. They must give the same for the same resource.
 	Indexes map[string]func(Resource[T]) []string
-	// OnChange is called for each change, in order, after the mirror shows it, in the
-	// mirror's goroutine. While it runs the mirror does not go on, but its readers do. After
-	// a Reset it is called only for what differs in its value or labels.
+	// OnChange is called for each change from the first state on. [Mirror.OnChange] adds
+	// others later, and says what all of them hear.
 	OnChange func(Change[T])
 }
 
@@ -84,10 +90,13 @@ type waiter struct {
 // always begins with the state: ResumeToken, AfterRevision, FromNow and KeepToken are
 // errors.
 func NewMirror[T any](ctx context.Context, c *Client, target string, cfg MirrorConfig[T], options ...WatchOption) (*Mirror[T], error) {
-	m := &Mirror[T]{shape: shapeOf[T](), changed: cfg.OnChange, done: make(chan struct{}), synced: make(chan struct{}),
+	m := &Mirror[T]{shape: shapeOf[T](), done: make(chan struct{}), synced: make(chan struct{}),
 		entries: map[string]*entry{}, indexes: map[string]*index[T]{}}
 	for name, keys := range cfg.Indexes {
 		m.indexes[name] = &index[T]{keys, map[string]map[string]*entry{}}
+	}
+	if cfg.OnChange != nil {
+		m.OnChange(cfg.OnChange)
 	}
 	ctx, leave := c.attach(ctx)
 	f := &fold{form: m.shape.form, marks: true}
@@ -113,8 +122,36 @@ func NewMirror[T any](ctx context.Context, c *Client, target string, cfg MirrorC
 	return m, nil
 }
 
+// OnChange calls f for each change that the mirror shows from now on, in order, after it
+// is shown, in the mirror's goroutine. While f runs the mirror does not go on, but its
+// readers do. What it is given is its own. After stop has returned f is not called again; a
+// call that is under way goes on. Both may be called from callbacks.
+//
+// The first state is told once it is complete, each resource as one that ENTERED, in the
+// order of their names; nothing of one that is empty. f hears it if it was there before:
+// see [MirrorConfig]. Otherwise who needs what there is calls OnChange first, and then View:
+// what comes in between is in both. Synced and WaitFor do not wait for callbacks.
+//
+// After a Reset nothing is told until the new state is complete, and then only what is
+// another in its value or labels, in the order of the names: what ENTERED, what is UPDATED,
+// what has LEFT.
+//
+// A panic of f is not caught: it ends the program.
+func (m *Mirror[T]) OnChange(f func(Change[T])) (stop func()) {
+	l := &listener[T]{f: f}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listeners = append(slices.Clone(m.listeners), l)
+	return func() {
+		l.stopped.Store(true)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.listeners = slices.DeleteFunc(slices.Clone(m.listeners), func(other *listener[T]) bool { return other == l })
+	}
+}
+
 // Close ends the mirror and waits until its goroutine has ended. What it has can still be
-// read. It must not be called from OnChange. Closing twice is no error.
+// read. It must not be called from a callback for changes. Closing twice is no error.
 func (m *Mirror[T]) Close() {
 	m.cancel()
 	<-m.done

@@ -161,6 +161,70 @@ func TestMirror_KeepsWhatItHasUntilANewStateIsComplete(t *testing.T) {
 	})
 }
 
+func TestMirror_CallbacksComeAndGo(t *testing.T) {
+	mirrored(t, func(t *testing.T, p *tap, m *watchroute.Mirror[note], first func() []string) {
+		var told [3][]string
+		listen := func(i int) (stop func()) {
+			return m.OnChange(func(c watchroute.Change[note]) {
+				told[i] = append(told[i], changeText(c))
+				if c.After != nil {
+					c.After.Labels, c.After.Value.N = nil, 99 // is its own
+				}
+			})
+		}
+		heard := func(i int) []string {
+			synctest.Wait()
+			out := told[i]
+			told[i] = nil
+			return out
+		}
+		var stopSecond func()
+		m.OnChange(func(watchroute.Change[note]) {
+			if stopSecond == nil {
+				stopSecond = listen(1)
+			}
+		})
+		stop := listen(0)
+		p.say <- events(2, "t2", present("a", 2, n(2)), present("b", 2, n(2)))
+		both := []string{"notes/a:1 > notes/a:2 UPDATED", "- > notes/b:2 UPDATED"}
+		expect(t, heard(0), both...)
+		expect(t, heard(1)) // these were shown before
+		expect(t, first()[1:], both...)
+		p.say <- events(3, "t3", present("a", 3, n(3)))
+		expect(t, heard(0), "notes/a:2 > notes/a:3 UPDATED")
+		expect(t, heard(1), "notes/a:2 > notes/a:3 UPDATED")
+		stop()
+		stop()
+		p.say <- events(4, "t4", absent("b", 4))
+		expect(t, heard(0))
+		expect(t, heard(1), "notes/b:2 > - DELETED")
+		stopSecond()
+		// One that goes while changes are told hears no more of them.
+		var stopThird func()
+		stopThird = m.OnChange(func(c watchroute.Change[note]) {
+			told[2] = append(told[2], changeText(c))
+			stopThird()
+		})
+		p.say <- events(5, "t5", present("b", 5, n(5)), present("c", 5, n(5)))
+		expect(t, heard(2), "- > notes/b:5 UPDATED")
+		expect(t, heard(1))
+		expect(t, listed(m), "notes/a:3", "notes/b:5", "notes/c:5")
+	})
+}
+
+func TestMirror_TellsOfAStateWhatDiffersInTheOrderOfNames(t *testing.T) {
+	mirrored(t, func(t *testing.T, p *tap, m *watchroute.Mirror[note], changes func() []string) {
+		changes()
+		p.say <- events(2, "t2", present("d", 2, n(4)), present("b", 2, n(2)))
+		changes()
+		p.say <- reset(watchroutev1.Reset_EPOCH)
+		p.say <- events(1, "", present("e", 1, n(5)), present("d", 1, n(4)), present("a", 1, n(7)), present("c", 1, n(3)))
+		expect(t, changes())
+		p.say <- snapshotEnd(1, "u1")
+		expect(t, changes(), "notes/a:1 > notes/a:7 UPDATED", "notes/b:2 > - LEFT", "- > notes/c:3 ENTERED", "- > notes/e:5 ENTERED")
+	})
+}
+
 func TestMirror_SaysWhenItWasLive(t *testing.T) {
 	mirrored(t, func(t *testing.T, p *tap, m *watchroute.Mirror[note], _ func() []string) {
 		began := m.LiveAsOf()

@@ -155,25 +155,32 @@ func (m *Mirror[T]) show(steps []step, revision uint64, live bool) {
 		}
 		return w.revision <= revision
 	})
+	listeners := m.listeners // those of later hear of later changes
 	m.mu.Unlock()
-	if m.changed == nil {
-		return
-	}
 	for _, s := range steps {
 		if s.silent || s.before == nil && s.after == nil { // the latter was not in the mirror
 			continue
 		}
-		change := Change[T]{Cause: s.cause, Coalesced: s.coalesced, Revision: s.revision}
-		if s.before != nil {
-			before := m.give(s.before)
-			change.Before = &before
+		for _, l := range listeners {
+			if !l.stopped.Load() {
+				l.f(m.changeOf(s))
+			}
 		}
-		if s.after != nil {
-			after := m.give(s.after)
-			change.After = &after
-		}
-		m.changed(change)
 	}
+}
+
+// changeOf makes what a callback is told.
+func (m *Mirror[T]) changeOf(s step) Change[T] {
+	change := Change[T]{Cause: s.cause, Coalesced: s.coalesced, Revision: s.revision}
+	if s.before != nil {
+		before := m.give(s.before)
+		change.Before = &before
+	}
+	if s.after != nil {
+		after := m.give(s.after)
+		change.After = &after
+	}
+	return change
 }
 
 // replaceLocked puts an entry in the place of another; nil: none.
