@@ -21,10 +21,11 @@ import (
 // Client is a connection to a server, which is made when it is first needed, and made
 // anew when it breaks.
 type Client struct {
-	lines   *lines
-	config  config
-	session *sessions // nil: each watch has a stream of its own
-	wallet  *wallet   // of unary calls
+	lines    *lines
+	config   config
+	session  *sessions // nil: each watch has a stream of its own
+	wallet   *wallet   // of unary calls
+	counters *Counters
 
 	done   context.Context // until Close
 	finish context.CancelFunc
@@ -159,7 +160,7 @@ func settings(options []Option) config {
 }
 
 func newClient(s *lines, cfg config) *Client {
-	c := &Client{lines: s, config: cfg, wallet: &wallet{ask: cfg.credential}}
+	c := &Client{lines: s, config: cfg, wallet: &wallet{ask: cfg.credential}, counters: &Counters{}}
 	c.done, c.finish = context.WithCancel(context.Background())
 	if cfg.session {
 		c.session = newSessions(c)

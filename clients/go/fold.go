@@ -80,7 +80,7 @@ func (f *fold) next(ctx context.Context) (change, error) {
 		}
 		f.message, f.over = m, false
 		if c, tell := f.take(m); tell {
-			f.follower.counters.Events.Add(1)
+			f.follower.counters.event()
 			return c, nil
 		}
 	}
@@ -90,7 +90,7 @@ func (f *fold) next(ctx context.Context) (change, error) {
 func (f *fold) here() (c change, tell bool, err error) {
 	if c := f.also; c.kind != 0 {
 		f.also = change{}
-		f.follower.counters.Events.Add(1)
+		f.follower.counters.event()
 		return c, true, nil
 	}
 	for len(f.events) > 0 {
@@ -100,7 +100,7 @@ func (f *fold) here() (c change, tell bool, err error) {
 			return change{}, false, f.fail(err)
 		}
 		if tell {
-			f.follower.counters.Events.Add(1)
+			f.follower.counters.event()
 			return c, true, nil
 		}
 	}
@@ -160,7 +160,7 @@ func (f *fold) reset(reason string, revision uint64) change {
 	clear(f.told)
 	clear(f.held)
 	clear(f.undo)
-	f.follower.counters.Resets.Add(1)
+	f.follower.counters.reset()
 	return change{kind: Reset, reason: reason, revision: revision}
 }
 
@@ -169,7 +169,7 @@ func (f *fold) event(e *watchroutev1.Event) (c change, tell bool, err error) {
 	name, revision := e.GetResource().GetName(), e.GetResource().GetRevision()
 	duplicate := len(f.told) > 0 && f.told[name] >= revision && !f.snapshot
 	if duplicate && !f.delta {
-		f.follower.counters.Duplicates.Add(1)
+		f.follower.counters.duplicate()
 		return c, false, nil
 	}
 	c = change{revision: revision, event: e}
@@ -191,7 +191,7 @@ func (f *fold) event(e *watchroutev1.Event) (c change, tell bool, err error) {
 		return c, false, failure(codes.Unimplemented, ReasonUnknownMessage, "%s is in a state that this client does not know", name)
 	}
 	if duplicate {
-		f.follower.counters.Duplicates.Add(1)
+		f.follower.counters.duplicate()
 		return c, false, nil
 	}
 	return c, true, nil

@@ -20,7 +20,7 @@ type follower struct {
 	request   *watchroutev1.WatchRequest // how the next stream begins, but for the token
 	retry     retry
 	tokens    *keeper // nil: they are not stored
-	counters  *Counters
+	counters  tally
 	observe   []func(StateChange)
 	log       *slog.Logger
 	name      string
@@ -96,7 +96,7 @@ func (f *follower) connect(ctx context.Context) error {
 	f.positioned, f.started = resumes || after, false
 	f.tell(f.positioned)
 	if f.opened++; f.opened > 1 {
-		f.counters.Reconnects.Add(1)
+		f.counters.reconnect()
 	}
 	if resumes {
 		f.enter(Resuming, nil, 0)
@@ -128,7 +128,7 @@ func (f *follower) receive() (*watchroutev1.WatchResponse, error) {
 	if err != nil {
 		return nil, f.silenced(f.stream.(*watched).ctx, err)
 	}
-	f.counters.Messages.Add(1)
+	f.counters.message()
 	return m, nil
 }
 

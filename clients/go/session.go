@@ -196,7 +196,7 @@ func (x *session) connect(renewal *renewal) error {
 	}
 	c := x.owner.client
 	x.line = c.lines.takeFor(x.ctx)
-	stream, err := x.line.Session(c.header(x.ctx, credential), grpc.WaitForReady(false))
+	stream, err := x.line.Session(c.header(x.ctx, credential), grpc.WaitForReady(false), tally{c.counters}.weighing())
 	if err != nil {
 		return err
 	}

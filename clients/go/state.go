@@ -1,9 +1,6 @@
 package watchroute
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // State is where a watch stands.
 type State int
@@ -48,20 +45,4 @@ type StateChange struct {
 	Cause error
 	// Wait is how long the watch waits before it comes back, of Draining and BackingOff.
 	Wait time.Duration
-}
-
-// Counters count what a watch does. They may be read at any time.
-type Counters struct {
-	// Messages are those of the server.
-	Messages atomic.Uint64
-	// Events are those that were told to the program, also Synced and Reset.
-	Events atomic.Uint64
-	// Duplicates are events that were left out, as they had been told before.
-	Duplicates atomic.Uint64
-	// Reconnects are streams that were opened after the first.
-	Reconnects atomic.Uint64
-	// Resets are those that were told to the program.
-	Resets atomic.Uint64
-	// StoreFailures are tokens that could not be loaded or saved.
-	StoreFailures atomic.Uint64
 }

@@ -24,8 +24,9 @@ type transport interface {
 
 // direct is the transport on which a watch is a call of its own.
 type direct struct {
-	client *Client
-	wallet *wallet
+	client   *Client
+	wallet   *wallet
+	counters tally
 }
 
 func (d *direct) open(ctx context.Context, r *watchroutev1.WatchRequest) (stream, error) {
@@ -34,7 +35,7 @@ func (d *direct) open(ctx context.Context, r *watchroutev1.WatchRequest) (stream
 		return nil, err
 	}
 	l := d.client.lines.takeFor(ctx)
-	s, err := l.Watch(d.client.header(ctx, credential), r, grpc.WaitForReady(false))
+	s, err := l.Watch(d.client.header(ctx, credential), r, grpc.WaitForReady(false), d.counters.weighing())
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ const (
 type keeper struct {
 	store    Store
 	key      string
-	counters *Counters
+	counters tally
 	log      *slog.Logger
 
 	saving chan struct{} // has one while nobody saves; taken before mu
@@ -92,7 +92,7 @@ type keeper struct {
 	later *string // nil: token is the last
 }
 
-func newKeeper(store Store, key string, counters *Counters, log *slog.Logger) *keeper {
+func newKeeper(store Store, key string, counters tally, log *slog.Logger) *keeper {
 	k := &keeper{store: store, key: key, counters: counters, log: log, saving: make(chan struct{}, 1)}
 	k.saving <- struct{}{}
 	return k
@@ -218,6 +218,6 @@ func (k *keeper) write() {
 }
 
 func (k *keeper) failed(what string, err error) {
-	k.counters.StoreFailures.Add(1)
+	k.counters.storeFailure()
 	k.log.Warn(what, "key", k.key, "error", err)
 }

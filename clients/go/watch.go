@@ -118,7 +118,8 @@ func KeepToken(store Store, key string) WatchOption {
 // Default: it is tried again.
 func FailFast() WatchOption { return watchOption(func(c *watchConfig) { c.failFast = true }) }
 
-// CountIn counts in these counters, which may be those of several watches.
+// CountIn counts in these counters, which may be those of several watches. For those of
+// all of a client's see [Client.Counters].
 func CountIn(counters *Counters) WatchOption {
 	return watchOption(func(c *watchConfig) { c.counters = counters })
 }
@@ -255,28 +256,29 @@ func (c *Client) follow(ctx context.Context, target string, options []WatchOptio
 	if r.GetParent() == "" && len(r.GetNames()) == 0 {
 		return nil, failure(codes.InvalidArgument, watchroutev1.ErrorReason_INVALID_NAME.String(), "neither a collection nor names are given")
 	}
-	if cfg.counters == nil {
-		cfg.counters = &Counters{}
+	counters := tally{c.counters}
+	if cfg.counters != nil {
+		counters = append(counters, cfg.counters)
 	}
 	if cfg.name == "" {
 		if cfg.name = r.GetParent(); cfg.name == "" {
 			cfg.name = r.GetNames()[0]
 		}
 	}
-	f := &follower{request: r, counters: cfg.counters, log: c.config.log, name: cfg.name}
+	f := &follower{request: r, counters: counters, log: c.config.log, name: cfg.name}
 	for _, observe := range []func(StateChange){c.config.onState, cfg.onState} {
 		if observe != nil {
 			f.observe = append(f.observe, observe)
 		}
 	}
 	w := &wallet{ask: c.config.credential}
-	f.transport = &direct{c, w}
+	f.transport = &direct{c, w, counters}
 	if c.session != nil {
 		f.transport, w = c.session, c.session.wallet
 	}
 	f.retry = retry{first: c.config.first, most: c.config.most, failFast: cfg.failFast, wallet: w}
 	if cfg.store != nil {
-		f.tokens = newKeeper(cfg.store, cfg.key, cfg.counters, c.config.log)
+		f.tokens = newKeeper(cfg.store, cfg.key, counters, c.config.log)
 		f.token = f.tokens.load(ctx)
 	}
 	if fold != nil {
