@@ -12,6 +12,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -123,6 +124,44 @@ func TestCalls_SayWhatTheContractSays(t *testing.T) {
 	}
 	if id := watchroute.NewRequestID(); len(id) != 36 || id == watchroute.NewRequestID() {
 		t.Errorf("a request id is %q", id)
+	}
+}
+
+func TestCalls_AreLimitedInTime(t *testing.T) {
+	free := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
+	minute := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(context.Background(), time.Minute)
+	}
+	for name, c := range map[string]struct {
+		options []watchroute.Option
+		ctx     func() (context.Context, context.CancelFunc)
+		want    time.Duration
+	}{
+		"by ten seconds":  {nil, free, 10 * time.Second},
+		"by an option":    {[]watchroute.Option{watchroute.WithTimeout(3 * time.Second)}, free, 3 * time.Second},
+		"by the program":  {nil, minute, time.Minute},
+		"by nothing else": {[]watchroute.Option{watchroute.WithTimeout(0)}, minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				client := watchroute.New(&fake{unary: func(ctx context.Context, _ string, _, _ proto.Message) error {
+					if calls++; calls == 1 {
+						return gone // what is tried again has no more time
+					}
+					<-ctx.Done()
+					return status.FromContextError(ctx.Err()).Err()
+				}}, c.options...)
+				defer client.Close()
+				ctx, cancel := c.ctx()
+				defer cancel()
+				began := time.Now()
+				_, err := watchroute.Put(ctx, client, "notes/1", note{}, watchroute.RequestID("x"))
+				if took := time.Since(began); status.Code(err) != codes.DeadlineExceeded || took != c.want || calls != 2 {
+					t.Errorf("%d calls ended after %v with %v", calls, took, err)
+				}
+			})
+		})
 	}
 }
 
