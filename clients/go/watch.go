@@ -99,7 +99,8 @@ func Heartbeat(d time.Duration) WatchOption {
 func Delta() WatchOption { return watchOption(func(c *watchConfig) { c.request.Delta = true }) }
 
 // FailOnExpired ends the watch with OUT_OF_RANGE where it would tell a Reset because a
-// position cannot be resumed from.
+// position cannot be resumed from. A store (see KeepToken) goes on to have the token: a
+// program that has dropped its state saves "" in its place.
 func FailOnExpired() WatchOption {
 	return watchOption(func(c *watchConfig) { c.request.OnExpired = watchroutev1.OnExpired_FAIL })
 }

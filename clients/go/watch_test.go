@@ -359,6 +359,30 @@ func TestWatch_AFieldThatANewerContractAddedIsLeftOut(t *testing.T) {
 	})
 }
 
+func TestWatch_FailOnExpiredIsAnErrorInThePlaceOfAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &memory{}
+		server, seen := play(t, []script{{start, gone}, {nil, gone}, {nil, withDetails(codes.OutOfRange, "COMPACTED")}}, nil,
+			watchroute.FailOnExpired(), watchroute.KeepToken(store, "k"))
+		if e, ok := errors.AsType[*watchroute.Error](seen.err); !ok || e.Code != codes.OutOfRange || e.Reason != watchroute.ResetCompacted {
+			t.Errorf("ended with %v", seen.err)
+		}
+		expect(t, seen.told, startTold...)
+		expect(t, server.starts(), "SNAPSHOT", "t1", "t1")
+		for i, r := range server.requests {
+			if r.GetOnExpired() != watchroutev1.OnExpired_FAIL {
+				t.Errorf("stream %d asked for %v", i, r.GetOnExpired())
+			}
+		}
+		if n := seen.counts.Resets.Load(); n != 0 {
+			t.Errorf("%d resets", n)
+		}
+		if token, _ := store.saved(); token != "t1" {
+			t.Errorf("the token in the store is %q", token)
+		}
+	})
+}
+
 func TestWatch_APageInThePlaceOfAServerThatWasThereIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, seen := play(t, []script{{start, gone}, {nil, status.Error(codes.Unimplemented, "unknown service")}, {nil, gone}}, nil, watchroute.FailFast())
