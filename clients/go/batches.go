@@ -12,7 +12,8 @@ import (
 // Batches is [Watch] for programs that are slow, or need the latest only: it gives what
 // was told in batches, at most one in each `every`. The first event after a quiet time is
 // given at once, with those that came in the same message; what comes later is gathered
-// until `every` since the last batch was given is over.
+// until `every` since the last batch was given is over. A program that takes longer than
+// that is given all that is on its way to it, so that it does not fall behind.
 //
 // A batch has the last event of each name only, in the order in which these came. A Reset
 // drops what came before it, and is the first of its batch. Synced is the last of its
@@ -88,10 +89,16 @@ func (b *batches[T]) read() {
 	}
 }
 
+// lull is how long nothing comes when all that was on its way is read.
+const lull = time.Millisecond
+
 // next gathers a batch. It may be empty before an error only.
 func (b *batches[T]) next() ([]Event[T], error) {
 	gathered := latest[T]{}
-	var due <-chan time.Time
+	began, until := time.Now(), b.given.Add(b.every)
+	late := !b.given.IsZero() && !began.Before(until) // the program took longer
+	behind := false                                   // and something waited for it
+	var due, idle <-chan time.Time
 	for {
 		if !b.asked {
 			b.ask <- struct{}{}
@@ -106,16 +113,25 @@ func (b *batches[T]) next() ([]Event[T], error) {
 			if tokens := b.fold.follower.tokens; tokens != nil && len(a.events) > 0 {
 				tokens.hold(gathered.reset)
 			}
-			left := b.every - time.Since(b.given)
+			if late {
+				late = false
+				if behind = time.Since(began) <= lull; behind {
+					until = began.Add(b.every)
+				}
+			}
+			left := time.Until(until)
 			if a.err != nil || gathered.synced || left <= 0 {
 				return gathered.events(), a.err
 			}
 			if due == nil {
-				timer := time.NewTimer(left)
-				defer timer.Stop()
-				due = timer.C
+				due = time.After(left)
+			}
+			if behind {
+				idle = time.After(lull)
 			}
 		case <-due:
+			return gathered.events(), nil
+		case <-idle:
 			return gathered.events(), nil
 		}
 	}

@@ -130,11 +130,38 @@ func TestBatches_AProgramThatIsBusyHoldsOneMessage(t *testing.T) {
 			t.Errorf("%d messages were read", n)
 		}
 		close(s.work)
-		expect(t, s.heard(), "1h0m10s: a@3 3")
-		time.Sleep(10 * time.Second)
-		expect(t, s.heard(), "1h0m20s: a@9 3")
+		time.Sleep(10 * time.Millisecond)
+		// It is behind, and catches up.
+		expect(t, s.heard(), "1h0m10.001s: a@9 3")
 		telling.Wait()
 	}, watchroute.CountIn(&counters))
+}
+
+func TestBatches_AProgramThatIsBehindIsGivenABatchHoweverMuchComes(t *testing.T) {
+	batched(t, true, func(t *testing.T, p *tap, s *slow) {
+		s.work <- struct{}{}
+		s.heard()
+		ctx, cancel := context.WithCancel(t.Context())
+		var telling sync.WaitGroup
+		telling.Go(func() {
+			for revision := uint64(2); ctx.Err() == nil; revision++ {
+				select {
+				case p.say <- events(revision, "t", present("a", revision, `2`)):
+				case <-ctx.Done():
+				}
+				time.Sleep(500 * time.Microsecond)
+			}
+		})
+		time.Sleep(15 * time.Second)
+		s.work <- struct{}{}
+		time.Sleep(10 * time.Second)
+		if got := s.heard(); len(got) != 1 || !strings.HasPrefix(got[0], "25s: a@") {
+			t.Errorf("got %q", got)
+		}
+		cancel()
+		close(s.work)
+		telling.Wait()
+	})
 }
 
 func TestBatches_TellWhatCameBeforeAnError(t *testing.T) {
