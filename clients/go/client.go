@@ -160,6 +160,7 @@ func settings(options []Option) config {
 }
 
 func newClient(s *lines, cfg config) *Client {
+	cfg.credential = together(cfg.credential)
 	c := &Client{lines: s, config: cfg, wallet: &wallet{ask: cfg.credential}, counters: &Counters{}}
 	c.done, c.finish = context.WithCancel(context.Background())
 	if cfg.session {

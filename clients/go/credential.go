@@ -3,6 +3,7 @@ package watchroute
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Credential gives a JWT or an API key, or "" for none. refused says that the server did
@@ -13,6 +14,66 @@ type Credential func(ctx context.Context, refused bool) (string, error)
 // StaticCredential always gives the same.
 func StaticCredential(credential string) Credential {
 	return func(context.Context, bool) (string, error) { return credential, nil }
+}
+
+// joinedFor is for how long a call of a provider is joined by others: one that takes longer
+// may hang.
+const joinedFor = time.Second
+
+// question is a call of a provider that several wait for.
+type question struct {
+	at         time.Time
+	waiting    int
+	cancel     context.CancelFunc
+	done       chan struct{} // closed once the answer is there
+	credential string
+	err        error
+}
+
+// together has who asks while an answer is on its way wait for that one: watches that are
+// refused together are no crowd at the login. The provider's context ends when nobody waits
+// any more.
+func together(ask Credential) Credential {
+	if ask == nil {
+		return nil
+	}
+	var mu sync.Mutex
+	asked := map[bool]*question{} // by refused
+	forget := func(refused bool, q *question) {
+		if asked[refused] == q {
+			delete(asked, refused)
+		}
+		q.cancel()
+	}
+	return func(ctx context.Context, refused bool) (string, error) {
+		mu.Lock()
+		q := asked[refused]
+		if q == nil || time.Since(q.at) > joinedFor {
+			shared, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			q = &question{at: time.Now(), cancel: cancel, done: make(chan struct{})}
+			asked[refused] = q
+			go func() {
+				q.credential, q.err = ask(shared, refused)
+				mu.Lock()
+				defer mu.Unlock()
+				forget(refused, q)
+				close(q.done)
+			}()
+		}
+		q.waiting++
+		mu.Unlock()
+		select {
+		case <-q.done:
+			return q.credential, q.err
+		case <-ctx.Done():
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if q.waiting--; q.waiting == 0 {
+			forget(refused, q)
+		}
+		return "", context.Cause(ctx)
+	}
 }
 
 // wallet is what a chain of connections knows of its credential.

@@ -154,7 +154,7 @@ export class Client implements Endpoint {
     this.#timeout = options.timeout ?? 10_000;
     this.rungs = options.rungs ?? [grpcWeb()];
     if (this.rungs.length === 0) throw new TypeError("a client needs at least one rung");
-    this.token = typeof options.token === "function" ? together(options.token) : options.token;
+    this.token = typeof options.token === "function" ? together(options.token, this.clock) : options.token;
     this.#credentials = new Credentials(this.token);
   }
 

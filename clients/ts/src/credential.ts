@@ -1,3 +1,5 @@
+import type { Clock } from "./clock.js";
+
 /** What a provider is told. */
 export interface CredentialRequest {
   /** The last credential was refused, or has expired. */
@@ -7,16 +9,20 @@ export interface CredentialRequest {
 /** Gives the credential of a connection: a JWT or an API key; undefined: none. */
 export type TokenProvider = (request: CredentialRequest) => string | undefined | Promise<string | undefined>;
 
+/** For how long a call of a provider is joined by others: one that takes longer may hang. */
+const joinedFor = 1_000;
+
 /** Who asks while an answer is on its way gets the same: watches that are refused together are no crowd at the login. */
-export function together(provider: TokenProvider): TokenProvider {
-  const asked = new Map<boolean, Promise<string | undefined>>();
+export function together(provider: TokenProvider, clock: Clock): TokenProvider {
+  const asked = new Map<boolean, { at: number; answer: Promise<string | undefined> }>();
   return (request) => {
-    let answer = asked.get(request.refused);
-    if (answer === undefined) {
-      answer = (async () => provider(request))().finally(() => asked.delete(request.refused));
-      asked.set(request.refused, answer);
-    }
-    return answer;
+    const last = asked.get(request.refused);
+    if (last && clock.now() - last.at <= joinedFor) return last.answer;
+    const question = { at: clock.now(), answer: (async () => provider(request))() };
+    asked.set(request.refused, question);
+    const forget = () => void (asked.get(request.refused) === question && asked.delete(request.refused));
+    question.answer.then(forget, forget);
+    return question.answer;
   };
 }
 
