@@ -151,7 +151,7 @@ func (x *session) run() {
 		return
 	}
 	s.deciding.Lock()
-	wait, final := s.retry.decide(x.ctx, err)
+	wait, final := s.retry.decide(s.client.done, err) // the session's own context may be over
 	s.deciding.Unlock()
 	why := &planned{error: causeOf(err), until: time.Now().Add(wait)}
 	if final != nil {

@@ -108,9 +108,6 @@ func TestConnection_IsHalfOpen(t *testing.T) {
 		stop := w.Load(loadPause)
 		w.Proxy.Freeze()
 		for _, watch := range all {
-			if watch.Via == "ladder" || watch.Via == "long-poll" {
-				continue
-			}
 			w.Await(watch, 8*time.Second, "BACKING_OFF for silence", func(reports []Report) bool {
 				for _, r := range reports {
 					if r.State == "BACKING_OFF" {

@@ -28,6 +28,7 @@ type Proxy struct {
 	frozen   bool
 	muted    int   // from how many bytes on a new connection is mute; -1: never
 	buffers  bool  // answers are held back until they are complete
+	begins   int   // but for so many bytes of their bodies
 	cuts     []int // of the connections to come, after how many bytes
 	random   func() int
 	links    map[*link]struct{}
@@ -79,7 +80,7 @@ func (p *Proxy) serve(client net.Conn) {
 	l := &link{client: client, left: -1}
 	p.mu.Lock()
 	p.accepted++
-	refused, buffers, to := p.refusing || p.closed, p.buffers, p.to
+	refused, buffers, begins, to := p.refusing || p.closed, p.buffers, p.begins, p.to
 	if l.mute = p.muted; p.frozen {
 		l.dead = true
 	}
@@ -116,7 +117,7 @@ func (p *Proxy) serve(client net.Conn) {
 	}
 	p.mu.Unlock()
 	if buffers {
-		p.whole(l)
+		p.whole(l, begins)
 		return
 	}
 	up := make(chan struct{})
@@ -187,9 +188,9 @@ func (p *Proxy) hold(l *link) {
 	}
 }
 
-// whole forwards HTTP/1.1, each answer only when it is complete. An upgraded connection
-// has an answer that does not end: nothing of it is forwarded but its head.
-func (p *Proxy) whole(l *link) {
+// whole forwards HTTP/1.1, each answer only when it is complete, but for the first bytes of
+// its body. An upgraded connection has an answer that does not end.
+func (p *Proxy) whole(l *link, begins int) {
 	requests, answers := bufio.NewReader(l.client), bufio.NewReader(l.node)
 	for {
 		request, err := http.ReadRequest(requests)
@@ -227,17 +228,22 @@ func (p *Proxy) whole(l *link) {
 				_, _ = io.Copy(l.node, requests)
 				_ = l.node.Close()
 			})
+			_, _ = io.CopyN(l.client, answers, int64(begins))
 			_, _ = io.Copy(io.Discard, answers) // until one of them goes
 			_ = l.client.Close()
 			return
 		}
-		body, err := io.ReadAll(answer.Body)
-		if err != nil {
-			_ = l.client.Close()
-			<-gone
-			return
+		if begins == 0 {
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				_ = l.client.Close()
+				<-gone
+				return
+			}
+			answer.Body, answer.ContentLength, answer.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		} else {
+			answer.Body = io.NopCloser(io.MultiReader(io.LimitReader(answer.Body, int64(begins)), &complete{of: answer.Body}))
 		}
-		answer.Body, answer.ContentLength, answer.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 		answer.Close = false
 		answer.Header.Del("Connection")
 		if err := answer.Write(l.client); err != nil {
@@ -247,6 +253,24 @@ func (p *Proxy) whole(l *link) {
 		}
 		<-gone
 	}
+}
+
+// complete reads nothing of what it has before it has all of it.
+type complete struct {
+	of   io.Reader
+	read *bytes.Reader
+}
+
+// Read implements io.Reader.
+func (c *complete) Read(to []byte) (int, error) {
+	if c.read == nil {
+		all, err := io.ReadAll(c.of)
+		if err != nil {
+			return 0, err
+		}
+		c.read = bytes.NewReader(all)
+	}
+	return c.read.Read(to)
 }
 
 func (p *Proxy) open(l *link) bool { _, ok := p.links[l]; return ok }
@@ -347,7 +371,11 @@ func (p *Proxy) Mute(bytes int) {
 
 // Buffer holds each answer of new connections back until it is complete, as proxies for
 // HTTP do that buffer.
-func (p *Proxy) Buffer(on bool) { p.set(func() { p.buffers = on }) }
+func (p *Proxy) Buffer(on bool) { p.set(func() { p.buffers, p.begins = on, 0 }) }
+
+// BufferBehind does so from so many bytes of an answer's body on: a stream begins, and is
+// mute.
+func (p *Proxy) BufferBehind(bytes int) { p.set(func() { p.buffers, p.begins = true, bytes }) }
 
 // Lead leads new connections to another HOST:PORT.
 func (p *Proxy) Lead(to string) { p.set(func() { p.to = to }) }

@@ -308,7 +308,7 @@ export class Follower<T> implements FollowerContext {
       this.#started(stream, body.silenceLimit);
     } else {
       this.#backoff.succeeded();
-      if (this.client.clock.now() - stream.startedAt! > stream.silenceLimit) this.#ladder.lasted();
+      if (this.client.clock.now() - stream.startedAt! > 10 * stream.silenceLimit) this.#ladder.lasted();
     }
     const token = machine.token;
     const events = machine.take(message);

@@ -80,7 +80,7 @@ export class Ladder {
     if (down) this.#downs++;
   }
 
-  /** A stream gave messages for longer than its silence limit. */
+  /** A stream gave messages for ten times its silence limit: what comes later is not the rung's fault. */
   lasted(): void {
     this.#silent = 0;
   }
