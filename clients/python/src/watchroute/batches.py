@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+# How long nothing comes, in seconds, when all that was on its way is read.
+LULL = 0.001
+
+
 class Batches(Generic[T]):
     """Gives the events of a watch in lists: `async for batch in watch.batches(0.5)`.
 
     Order: in a batch each name has one event, its last, and these stand in the order in which they
     came. RESET is the first event of its batch and drops what came before it. SYNCED is the last of its
     batch. Blocking: while the program is busy with a batch nothing more is read, but one read may have
-    begun. Memory is bounded by the names in one batch. Lifetime: the watch ends with it, by `aclose`,
-    or when nobody holds it any more, as behind a loop that was left. A call for the next batch may be
-    cancelled, say by `asyncio.wait_for`: no event is lost by it.
+    begun; one that takes longer than `every` is then given all that is on its way. Memory is bounded
+    by the names in one batch. Lifetime: the watch ends with it, by `aclose`, or when nobody holds it
+    any more, as behind a loop that was left. A call for the next batch may be cancelled, say by
+    `asyncio.wait_for`: no event is lost by it.
 
     An error is raised behind the batch of what came before it. A store gets the token once the program
     asks for the next batch; `watch.token` may be ahead of it.
@@ -45,13 +50,20 @@ class Batches(Generic[T]):
     async def __anext__(self) -> list[Event[T]]:
         watch = self._watch
         self._keep()
+        began = self._clock.monotonic()
+        late = self._due is not None and began >= self._due  # the program took longer
+        behind = False                                       # and something waited for it
         try:
             while self._error is None and self._synced is None:
                 wait = self._wait()
+                if behind and wait is not None:
+                    wait = min(LULL, began + self._every - self._clock.monotonic())
                 if wait is not None and (wait <= 0 or not await within(self._clock, watch.begin(), wait)):
                     break
                 self._take((await watch.advance()).events)
                 self._keep()
+                if late:
+                    late, behind = False, self._clock.monotonic() - began <= LULL
         except Ended:
             await watch.close()
             raise StopAsyncIteration from None
