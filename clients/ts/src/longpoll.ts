@@ -73,7 +73,7 @@ class LongPollWatch<T> implements Connection<T> {
   #url: URL;
   #token = "";
   /** An answer must come well within the silence limit; the first one at once, as it says how the watch begins. */
-  #wait = 10;
+  #wait = 1;
   #started = false;
   #responses: JsonResponse[] = [];
   #at = 0;

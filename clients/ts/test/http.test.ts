@@ -189,7 +189,7 @@ test("long-poll: polls are one stream, each resumed from the last token", async 
   })();
   await settle();
   assert.deepEqual(log, ["PRESENT n/a 1", "SYNCED  1", "ABSENT n/a 2", "RESET ACCESS 0", "SYNCED  3"]);
-  assert.deepEqual(urls.map((u) => String(u.searchParams)), ["wait=10ms", "wait=2000ms&resume_token=t1", "wait=2000ms&resume_token=t2", "wait=2000ms&resume_token=t3"]);
+  assert.deepEqual(urls.map((u) => String(u.searchParams)), ["wait=1ms", "wait=2000ms&resume_token=t1", "wait=2000ms&resume_token=t2", "wait=2000ms&resume_token=t3"]);
   assert.deepEqual(states, ["CONNECTING", "SNAPSHOT", "LIVE", "RESETTING", "LIVE"]);
   await w.cancel();
 });
