@@ -64,7 +64,7 @@ test: ## Install what is missing, then check and test everything
 	done
 	count() { grep -cE "$$1" "$$log" || true; }
 	cat "$$WATCHROUTE_SKIPPED"
-	echo "make test: $${failed:+FAILED:$$failed: }$$(count '^ok\s') packages ok, $$(count '^FAIL\s+\S') failed, $$(wc -l < "$$WATCHROUTE_SKIPPED") tests skipped for want of a broker or of a driver, in $$SECONDS s"
+	echo "make test: $${failed:+FAILED:$$failed: }$$(count '^ok\s+\S+/') packages ok, $$(count '^FAIL\s+\S') failed, $$(wc -l < "$$WATCHROUTE_SKIPPED") tests skipped for want of a broker or of a driver, in $$SECONDS s"
 	[ -z "$$failed" ]
 
 .PHONY: bench
