@@ -331,6 +331,22 @@ func TestSession_ACredentialThatExpiredIsReplacedAtOnce(t *testing.T) {
 	}, provider)
 }
 
+// The provider is asked while the refused session ends: its context must not be over.
+func TestSession_ACredentialThatWasRevokedIsReplacedAtOnce(t *testing.T) {
+	n := 0
+	provider := watchroute.WithCredential(func(ctx context.Context, _ bool) (string, error) {
+		n++
+		return fmt.Sprint(n), ctx.Err()
+	})
+	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
+		l := listen(t, c)
+		s.said()
+		s.line(0).cut <- withDetails(codes.Unauthenticated, "CREDENTIAL_REVOKED")
+		expect(t, s.said(), "0s: 1 begins Bearer 2", "0s: 1 authenticate 2", "0s: 1 open 1 t1")
+		expect(t, l.heard(), startTold...)
+	}, provider)
+}
+
 func TestSession_AWatchThatIsSilentGoesToAnotherOneAndTheOthersStay(t *testing.T) {
 	exchange(t, &switchboard{}, func(t *testing.T, s *switchboard, c *watchroute.Client) {
 		one, two := listen(t, c), listen(t, c)
