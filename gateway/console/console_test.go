@@ -2,41 +2,21 @@ package console
 
 import (
 	"bytes"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/watchroute/watchroute/internal/disttest"
 )
 
 func TestDist_IsWhatTheSourcesBuild(t *testing.T) {
 	if _, err := os.Stat("node_modules"); err != nil {
 		t.Skip("`make npm` has not run")
 	}
-	fresh := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "node", "build.mjs", fresh).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	names := map[string]bool{}
-	for _, root := range []fs.FS{os.DirFS(fresh), os.DirFS("dist")} {
-		entries, err := fs.ReadDir(root, ".")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			names[e.Name()] = true
-		}
-	}
-	for name := range names {
-		built, _ := os.ReadFile(filepath.Join(fresh, name))
-		committed, _ := os.ReadFile(filepath.Join("dist", name))
-		if !bytes.Equal(built, committed) {
-			t.Errorf("dist/%s differs from what the sources build; run `npm run build` in gateway/console", name)
-		}
-	}
+	disttest.Check(t, "`npm run build` in gateway/console")
 }
 
 func TestSources_HaveTheTypesOfTheContract(t *testing.T) {

@@ -1,12 +1,12 @@
 package pages
 
 import (
-	"bytes"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/watchroute/watchroute/internal/disttest"
 )
 
 // packages is where the npm packages are that build the pages.
@@ -24,27 +24,7 @@ func needNode(t *testing.T) {
 
 func TestDist_IsWhatTheSourcesBuild(t *testing.T) {
 	needNode(t)
-	fresh := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "node", "build.mjs", fresh).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	names := map[string]bool{}
-	for _, root := range []fs.FS{os.DirFS(fresh), os.DirFS("dist")} {
-		entries, err := fs.ReadDir(root, ".")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			names[e.Name()] = true
-		}
-	}
-	for name := range names {
-		built, _ := os.ReadFile(filepath.Join(fresh, name))
-		committed, _ := os.ReadFile(filepath.Join("dist", name))
-		if !bytes.Equal(built, committed) {
-			t.Errorf("dist/%s differs from what the sources build; run `node build.mjs` in e2e/shop/pages", name)
-		}
-	}
+	disttest.Check(t, "`node build.mjs` in e2e/shop/pages")
 }
 
 func TestSources_HaveTheTypesOfTheContractAndTheClient(t *testing.T) {
