@@ -37,41 +37,19 @@ func (c *Client) Counters() *Counters { return c.counters }
 // tally is the counters in which a watch counts.
 type tally []*Counters
 
-func (t tally) message() {
+func (t tally) add(n uint64, of func(*Counters) *atomic.Uint64) {
 	for _, c := range t {
-		c.Messages.Add(1)
+		of(c).Add(n)
 	}
 }
 
-func (t tally) event() {
-	for _, c := range t {
-		c.Events.Add(1)
-	}
-}
-
-func (t tally) duplicate() {
-	for _, c := range t {
-		c.Duplicates.Add(1)
-	}
-}
-
-func (t tally) reconnect() {
-	for _, c := range t {
-		c.Reconnects.Add(1)
-	}
-}
-
-func (t tally) reset() {
-	for _, c := range t {
-		c.Resets.Add(1)
-	}
-}
-
-func (t tally) storeFailure() {
-	for _, c := range t {
-		c.StoreFailures.Add(1)
-	}
-}
+func (t tally) message()      { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.Messages }) }
+func (t tally) event()        { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.Events }) }
+func (t tally) duplicate()    { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.Duplicates }) }
+func (t tally) reconnect()    { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.Reconnects }) }
+func (t tally) reset()        { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.Resets }) }
+func (t tally) storeFailure() { t.add(1, func(c *Counters) *atomic.Uint64 { return &c.StoreFailures }) }
+func (t tally) bytes(n int)   { t.add(uint64(n), func(c *Counters) *atomic.Uint64 { return &c.Bytes }) }
 
 // weighing has the bytes counted that a stream receives. It costs less than gRPC's
 // statistics, which look at each message.
@@ -87,9 +65,7 @@ type scales struct {
 
 // Unmarshal implements encoding.CodecV2.
 func (s scales) Unmarshal(data mem.BufferSlice, v any) error {
-	for _, c := range s.tally {
-		c.Bytes.Add(uint64(data.Len()))
-	}
+	s.tally.bytes(data.Len())
 	return s.CodecV2.Unmarshal(data, v)
 }
 
