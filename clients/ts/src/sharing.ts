@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { SessionRequestSchema, SessionResponseSchema, type SessionRequest, type SessionResponse } from "./gen/watchroute/v1/watch_pb.js";
 import type { WebSocketConstructor, WebSocketLike } from "./session.js";
-import { retire, type SharedEvent, type SharedOpen } from "./shared.js";
+import { retire, type SharedEvent, type SharedOpen } from "./sharedsocket.js";
 
 /**
  * The worker's side of shared WebSockets: for each node and user one session, in which the watches of all
