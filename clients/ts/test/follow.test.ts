@@ -6,7 +6,7 @@ import type { JsonObject } from "../src/resource.js";
 import type { WatchOptions } from "../src/request.js";
 import type { Rung } from "../src/rung.js";
 import { watch } from "../src/watch.js";
-import { bookmark, drain, events, FakeClock, present, reset, ScriptedRung, settle, short, snapshotEnd, started, type Line } from "./scripted.js";
+import { bookmark, drain, events, FakeClock, listen, present, reset, ScriptedRung, settle, short, snapshotEnd, started, type Line } from "./scripted.js";
 
 /** A watch whose program asks for the next event as soon as it has one. */
 function run(script: (n: number) => Line[], options: Partial<WatchOptions> = {}, client: Partial<ClientOptions> = {}) {
@@ -15,11 +15,7 @@ function run(script: (n: number) => Line[], options: Partial<WatchOptions> = {},
   const log: string[] = [];
   const c = createClient({ baseUrl: "", rungs: [rung], clock, ...client });
   const w = watch(c, undefined, { parent: "n", onState: (_, state) => log.push(state), ...options });
-  const ended = (async () => {
-    for await (const e of w) log.push(short(e));
-  })();
-  ended.catch(() => {});
-  return { clock, rung, log, w, ended };
+  return { clock, rung, ...listen(w, log) };
 }
 
 const error = (code: "UNAVAILABLE" | "NOT_FOUND" | "UNAUTHENTICATED" | "UNIMPLEMENTED" | "INTERNAL", reason = "", retryAfter?: number) =>

@@ -12,7 +12,7 @@ import { longPoll } from "../src/longpoll.js";
 import type { Rung } from "../src/rung.js";
 import { sse } from "../src/sse.js";
 import { watch } from "../src/watch.js";
-import { FakeClock, settle, short } from "./scripted.js";
+import { FakeClock, listen, settle, short } from "./scripted.js";
 
 type Answer = (url: URL, init: RequestInit) => Response | Promise<Response>;
 
@@ -23,14 +23,9 @@ function run(rung: Rung, answer: Answer, options: { token?: string; afterRevisio
     baseUrl: "http://node/", rungs: [rung], clock, headers: { "watchroute-tenant": "t" }, ...(token && { token }),
     fetch: async (input, init) => answer(new URL(String(input)), init ?? {}),
   });
-  const log: string[] = [];
   const states: string[] = [];
   const w = watch(client, undefined, { parent: "n", onState: (_, state, cause) => states.push(`${state} ${cause}`), ...rest });
-  const ended = (async () => {
-    for await (const e of w) log.push(short(e));
-  })();
-  ended.catch(() => {});
-  return { clock, log, states, w, ended };
+  return { clock, states, ...listen(w) };
 }
 
 function body(pieces: Uint8Array[], signal?: AbortSignal | null): ReadableStream<Uint8Array> {

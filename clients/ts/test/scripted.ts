@@ -3,6 +3,7 @@ import type { Clock } from "../src/clock.js";
 import type { Body, Change, Message } from "../src/message.js";
 import type { Call, Connection, Rung } from "../src/rung.js";
 import type { Cause, JsonObject } from "../src/resource.js";
+import type { Watch } from "../src/watch.js";
 
 /** Lets everything run that waits for nothing but its turn. */
 export async function settle(): Promise<void> {
@@ -130,4 +131,13 @@ function resource(name: string, revision: number, data: JsonObject) {
 /** An event as one short text, to compare. */
 export function short(e: { kind: string; name?: string; revision: bigint; reason?: string }): string {
   return [e.kind, e.name ?? e.reason ?? "", e.revision].join(" ");
+}
+
+/** A program that asks for the next event as soon as it has one, and keeps them as short texts. */
+export function listen<T>(w: Watch<T>, log: string[] = []) {
+  const ended = (async () => {
+    for await (const e of w) log.push(short(e));
+  })();
+  ended.catch(() => {});
+  return { w, log, ended };
 }

@@ -5,7 +5,7 @@ import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import { createClient, type ClientOptions } from "../src/client.js";
 import { watch } from "../src/watch.js";
 import { webSocket } from "../src/websocket.js";
-import { FakeClock, settle, short } from "./scripted.js";
+import { FakeClock, listen, settle } from "./scripted.js";
 import { begin, change, Socket } from "./socket.js";
 
 const detail = (type: string, value: Uint8Array) => ({ typeUrl: `type.googleapis.com/google.rpc.${type}`, value });
@@ -16,15 +16,7 @@ function run(count: number, options: Partial<ClientOptions> = {}) {
   Socket.all = [];
   const clock = new FakeClock();
   const client = createClient({ baseUrl: "http://node", rungs: [webSocket({ WebSocket: Socket })], clock, ...options });
-  const watches = Array.from({ length: count }, () => {
-    const w = watch(client, undefined, { parent: "n" });
-    const log: string[] = [];
-    const ended = (async () => {
-      for await (const e of w) log.push(short(e));
-    })();
-    ended.catch(() => {});
-    return { w, log, ended };
-  });
+  const watches = Array.from({ length: count }, () => listen(watch(client, undefined, { parent: "n" })));
   return { clock, client, watches };
 }
 

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { createClient, type ClientOptions } from "../src/client.js";
-import { SharedSocket } from "../src/shared.js";
+import { SharedSocket } from "../src/sharedsocket.js";
 import { Sharing } from "../src/sharing.js";
 import { watch } from "../src/watch.js";
 import { webSocket } from "../src/websocket.js";
-import { FakeClock, short } from "./scripted.js";
+import { FakeClock, listen } from "./scripted.js";
 import { begin, change, Socket } from "./socket.js";
 
 type Locks = Pick<LockManager, "request">;
@@ -51,15 +51,7 @@ function site(t: TestContext) {
     }
     const clock = new FakeClock();
     const client = createClient({ baseUrl: "http://node", rungs: [webSocket({ WebSocket: Shared })], clock, token });
-    const open = () => {
-      const w = watch(client, undefined, { parent: "n" });
-      const log: string[] = [];
-      const ended = (async () => {
-        for await (const e of w) log.push(short(e));
-      })();
-      ended.catch(() => {});
-      return { w, log, ended };
-    };
+    const open = () => listen(watch(client, undefined, { parent: "n" }));
     return { clock, vanish, open };
   };
 }
